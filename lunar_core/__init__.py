@@ -1,0 +1,143 @@
+"""LunarLearn's core: tensor, autograd, modules, hook specifications, and the registry of plugins.
+
+    import lunar_core as lc
+
+Everything with a name of its own (layers, optimizers, losses, ...) is a plugin, reached through namespaces such as
+``lc.layers.Dense`` or ``lc.optimizers["adamw"]``. Those, and whatever else costs time to import, load at first use.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from . import errors, ops, random
+from .autograd import grad, jvp, vjp
+from .errors import LunarError
+from .modes import (
+    default_device,
+    default_dtype,
+    enable_grad,
+    inference_mode,
+    is_grad_enabled,
+    no_grad,
+    set_default_dtype,
+)
+from .module import Buffer, Module, Parameter
+from .op import Op, Sample, Spec
+from .ops.creation import arange, empty, eye, full, full_like, linspace, ones, ones_like, zeros, zeros_like
+from .random import seed
+from .tensor import Tensor, as_tensor, tensor
+
+__version__ = "0.1.0"
+
+# name -> (module, attribute); imported at first use
+_LAZY = {
+    "Component": ("component", "Component"),
+    "PLUGIN_API": ("component", "PLUGIN_API"),
+    "field": ("component", "field"),
+    "Layer": ("contracts.layer", "Layer"),
+    "registry": ("plugins", "registry"),
+    "create": ("plugins", "create"),
+    "to_config": ("config", "to_config"),
+    "from_config": ("config", "from_config"),
+    "save": ("serialize", "save"),
+    "load": ("serialize", "load"),
+    "fused": ("fused", "fused"),
+    "hookimpl": ("hookspecs", "hookimpl"),
+}
+_NAMESPACES = {
+    "layers": "layer",
+    "activations": "activation",
+    "initializers": "initializer",
+    "losses": "loss",
+    "metrics": "metric",
+    "optimizers": "optimizer",
+    "schedulers": "scheduler",
+    "regularizers": "regularizer",
+    "parametrizations": "parametrization",
+    "gradient_processors": "gradient_processor",
+    "callbacks": "callback",
+    "finetuning": "finetuning",
+    "models": "model",
+    "datasets": "dataset",
+    "transforms": "transform",
+    "tokenizers": "tokenizer",
+}
+
+if TYPE_CHECKING:
+    from .component import PLUGIN_API, Component, field
+    from .config import from_config, to_config
+    from .contracts.layer import Layer
+    from .fused import fused
+    from .hookspecs import hookimpl
+    from .plugins import create, registry
+    from .serialize import load, save
+
+
+def __getattr__(name: str) -> Any:
+    if name in _LAZY:
+        module, attribute = _LAZY[name]
+        value = getattr(importlib.import_module(f"{__name__}.{module}"), attribute)
+    elif name in _NAMESPACES:
+        from .plugins import namespace
+
+        value = namespace(_NAMESPACES[name])
+    else:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_LAZY, *_NAMESPACES})
+
+
+__all__ = [
+    "PLUGIN_API",
+    "Buffer",
+    "Component",
+    "Layer",
+    "LunarError",
+    "Module",
+    "Op",
+    "Parameter",
+    "Sample",
+    "Spec",
+    "Tensor",
+    "arange",
+    "as_tensor",
+    "create",
+    "default_device",
+    "default_dtype",
+    "empty",
+    "enable_grad",
+    "errors",
+    "eye",
+    "field",
+    "from_config",
+    "full",
+    "full_like",
+    "fused",
+    "grad",
+    "hookimpl",
+    "inference_mode",
+    "is_grad_enabled",
+    "jvp",
+    "linspace",
+    "load",
+    "no_grad",
+    "ones",
+    "ones_like",
+    "ops",
+    "random",
+    "registry",
+    "save",
+    "seed",
+    "set_default_dtype",
+    "tensor",
+    "to_config",
+    "vjp",
+    "zeros",
+    "zeros_like",
+]

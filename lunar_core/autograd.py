@@ -1,0 +1,527 @@
+"""The graph and the walk backward through it.
+
+A :class:`Node` stands for one applied op, a :class:`Leaf` for a tensor whose gradient is collected, a :class:`Pick` for
+one result of an op that has several. Nodes carry a running number, so that sorting the reachable ones by it is a
+topological order: there is no recursion, however deep the graph is.
+
+A node keeps the raw arrays that its rule asked for. ``backward`` frees them. An in-place write advances one write clock
+and notes the time for the memory that was written; a node whose kept array was written after the node was made refuses
+to use it.
+"""
+
+from __future__ import annotations
+
+import itertools
+import sys
+import weakref
+from collections.abc import Callable, Sequence
+from operator import attrgetter
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from .errors import GradientError, InPlaceError, ShapeError
+from .modes import modes
+
+if TYPE_CHECKING:
+    from .op import Op
+    from .tensor import Tensor
+
+counter = itertools.count(1).__next__
+_FREED: Any = type("Freed", (), {"__repr__": lambda self: "<freed>"})()
+_by_age = attrgetter("age")
+
+
+class Node:
+    """One applied op: what made a tensor, from what, and what its gradient rule needs.
+
+    ``parents`` are the nodes of the inputs (``None`` where no gradient flows); ``saved`` is what ``Op.save`` names,
+    ``static`` the keyword arguments of the call; ``shape`` and ``dtype`` are those of the result.
+    """
+
+    __slots__ = ("age", "clock", "dtype", "grad", "hooks", "op", "parents", "saved", "shape", "static")
+
+    age: int
+    op: Op
+    parents: tuple[Any, ...]
+    saved: Any
+    static: dict[str, Any]
+    shape: tuple[int, ...]
+    dtype: Any
+    hooks: list[Callable[[Tensor], Tensor | None]] | None
+    clock: int
+    grad: Any
+
+    @property
+    def name(self) -> str:
+        return self.op.name
+
+    def add_hook(self, hook: Callable[[Tensor], Tensor | None]) -> Callable[[], None]:
+        return _add_hook(self, hook)
+
+    def __repr__(self) -> str:
+        return f"<Node {self.op.name} {self.shape}>"
+
+
+class Leaf:
+    """Where gradients end: the node of a tensor that requires a gradient and was not computed.
+
+    ``buffer`` may be set by an optimizer to an array of the tensor's shape and dtype: the first gradient is then copied
+    into it and later ones are added in place, so that the gradients of many parameters lie side by side.
+    """
+
+    __slots__ = ("__weakref__", "age", "buffer", "grad", "hooks", "tensor")
+    parents = ()
+    name = "leaf"
+
+    def __init__(self, tensor: Tensor) -> None:
+        self.age = counter()
+        self.tensor = weakref.ref(tensor)
+        self.grad: Tensor | None = None
+        self.buffer: Any = None
+        self.hooks: list[Callable[[Tensor], Tensor | None]] | None = None
+
+    @property
+    def shape(self) -> Any:
+        tensor = self.tensor()
+        return None if tensor is None else tensor.data.shape
+
+    @property
+    def dtype(self) -> Any:
+        tensor = self.tensor()
+        return None if tensor is None else tensor.data.dtype
+
+    def add_hook(self, hook: Callable[[Tensor], Tensor | None]) -> Callable[[], None]:
+        return _add_hook(self, hook)
+
+    def accumulate(self, g: Any) -> None:
+        """Add the raw gradient ``g``, which has the tensor's shape and dtype."""
+        grad = self.grad
+        if not g.shape:  # NumPy's arithmetic on arrays without axes gives scalars
+            g = _as_array(g)
+        if grad is None:
+            if self.buffer is not None:
+                self.buffer[...] = g
+                self.grad = _wrap(self.buffer)
+            # An array that somebody else still holds, or a view, could change under this gradient: it is copied.
+            # Owners here: the caller's slot, this argument and getrefcount's own.
+            elif g.base is not None or getrefcount(g) > 4:
+                self.grad = _wrap(g.copy())
+            else:
+                self.grad = _wrap(g)
+        elif grad.node is None and (self.buffer is None or grad.data is self.buffer):
+            grad.data += g
+            if self.buffer is None:
+                note_write(grad.data)
+        else:
+            self.grad = _wrap(grad.data + g)
+
+
+class Pick:
+    """The ``index``-th result of an op with several results; hands its gradient on to the op's node."""
+
+    __slots__ = ("age", "dtype", "grad", "hooks", "index", "parents", "shape")
+
+    def __init__(self, node: Node, index: int, array: Any) -> None:
+        self.age = counter()
+        self.parents = (node,)
+        self.index = index
+        self.shape = array.shape
+        self.dtype = array.dtype
+        self.hooks: list[Callable[[Tensor], Tensor | None]] | None = None
+
+    @property
+    def name(self) -> str:
+        return f"{self.parents[0].name}[{self.index}]"
+
+    def add_hook(self, hook: Callable[[Tensor], Tensor | None]) -> Callable[[], None]:
+        return _add_hook(self, hook)
+
+
+def getrefcount(value: Any) -> int:
+    return _getrefcount(value)
+
+
+_getrefcount: Callable[[Any], int] = getattr(sys, "getrefcount", lambda value: sys.maxsize)
+
+
+def _add_hook(node: Any, hook: Callable[[Tensor], Tensor | None]) -> Callable[[], None]:
+    if node.hooks is None:
+        node.hooks = []
+    node.hooks.append(hook)
+    hooks = node.hooks
+    return lambda: hooks.remove(hook) if hook in hooks else None
+
+
+# -- the write clock ---------------------------------------------------------------------------------------------------
+
+
+class _Clock:
+    """Counts in-place writes; ``written`` maps the id of a memory owner to the time of its last write."""
+
+    __slots__ = ("now", "written")
+
+    def __init__(self) -> None:
+        self.now = 0
+        self.written: dict[int, tuple[int, weakref.ref[Any]]] = {}
+
+
+clock = _Clock()
+
+
+def storage(array: Any) -> Any:
+    """The array that owns the memory of a view."""
+    kind = type(array)
+    while isinstance(array.base, kind):
+        array = array.base
+    return array
+
+
+def note_write(array: Any) -> None:
+    """Tell the graph that ``array``'s memory was written in place."""
+    owner = storage(array)
+    clock.now += 1
+    key = id(owner)
+    known = clock.written.get(key)
+    if known is None or known[1]() is not owner:
+        written = clock.written
+        ref = weakref.ref(owner, lambda dead: written.pop(key) if written.get(key, (0, None))[1] is dead else None)
+    else:
+        ref = known[1]
+    clock.written[key] = (clock.now, ref)
+
+
+def written_at(array: Any) -> int:
+    """The time of the last write to ``array``'s memory; 0 if it was never written in place."""
+    owner = storage(array)
+    known = clock.written.get(id(owner))
+    return known[0] if known is not None and known[1]() is owner else 0
+
+
+def _check_saved(node: Node) -> None:
+    saved = node.saved if type(node.saved) is tuple else (node.saved,)
+    for array in saved:
+        if hasattr(array, "strides") and written_at(array) > node.clock:
+            raise InPlaceError(
+                f"{node.op.name}: an array of shape {array.shape} that its gradient needs was written in place: it was "
+                f"kept at version {node.clock} and is now at version {written_at(array)}",
+                hint="write after backward(), or into a copy",
+            )
+
+
+# -- backward ----------------------------------------------------------------------------------------------------------
+
+_wrap: Callable[[Any], Tensor]  # array -> Tensor; set by lunar_core.op, which knows both
+_tensor_type: type
+_differentiable: Any  # lunar_core.ops, the namespace of rules under create_graph
+_raw_namespace: Callable[[Any], Any]
+
+
+def _sum_to(g: Any, shape: tuple[int, ...]) -> Any:
+    """Sum a gradient, raw or Tensor, over the axes along which its input was broadcast to get ``g.shape``."""
+    extra = len(g.shape) - len(shape)
+    axes = tuple(range(extra)) + tuple(i + extra for i, n in enumerate(shape) if n == 1 and g.shape[i + extra] != 1)
+    return g.sum(axis=axes).reshape(shape) if axes else g.reshape(shape)
+
+
+def _cast(g: Any, dtype: Any) -> Any:
+    """Convert a gradient, raw or Tensor; a real input takes the real part of a complex one."""
+    if g.dtype.kind == "c" and dtype.kind != "c":
+        g = g.real
+    return g if g.dtype == dtype else g.astype(dtype)
+
+
+def run_backward(
+    outputs: Sequence[Tensor],
+    seeds: Sequence[Tensor | None],
+    *,
+    inputs: Sequence[Tensor] | None = None,
+    create_graph: bool = False,
+    retain_graph: bool | None = None,
+) -> list[Any] | None:
+    """Walk from ``outputs`` to the leaves.
+
+    With ``inputs`` the gradients of those tensors are returned (``None`` where there is no path) and nothing is
+    accumulated; without, every reachable leaf accumulates its own.
+    """
+    if retain_graph is None:
+        retain_graph = create_graph
+    grads: dict[Any, Any] = {}
+    for output, seed in zip(outputs, seeds):
+        node = output.node
+        if node is None:
+            raise GradientError(
+                f"backward from a tensor of shape {output.shape} that does not require a gradient",
+                hint="no input required one, or it was computed inside no_grad()",
+            )
+        g = _seed(output, seed, create_graph)
+        grads[node] = grads[node] + g if node in grads else g
+
+    order = _reachable(list(grads))
+    wanted = None
+    captured: dict[Any, Any] = {}
+    if inputs is not None:
+        wanted = _wanted_nodes(order, inputs)
+
+    before = modes.grad
+    modes.grad = create_graph
+    buffers: dict[int, Any] = {}
+    try:
+        for node in order:
+            g = grads.pop(node, None)
+            if g is None:
+                continue
+            if node.hooks:
+                g = _run_hooks(node, g, create_graph)
+            if wanted is not None and node in wanted[1]:
+                captured[node] = g
+            kind = type(node)
+            if kind is Leaf:
+                if wanted is None:
+                    if create_graph:
+                        node.grad = g if node.grad is None else node.grad + g
+                    else:
+                        node.accumulate(g)
+                        if node.buffer is not None:
+                            owner = storage(node.buffer)
+                            buffers[id(owner)] = owner
+            elif kind is Pick:
+                parent = node.parents[0]
+                if wanted is None or parent in wanted[0]:
+                    slot = grads.setdefault(parent, [None] * parent.op.count_of(parent))
+                    slot[node.index] = g
+            else:
+                _step(node, g, grads, create_graph, wanted)
+                if not retain_graph:
+                    node.saved = _FREED
+                    node.parents = ()
+    finally:
+        modes.grad = before
+        for owner in buffers.values():
+            note_write(owner)
+    if inputs is None:
+        return None
+    return [captured.get(tensor.node) if tensor.node is not None else None for tensor in inputs]
+
+
+def _step(node: Node, g: Any, grads: dict[Any, Any], create_graph: bool, wanted: Any) -> None:
+    """Apply one node's rule and hand the results to its parents."""
+    saved = node.saved
+    if saved is _FREED:
+        raise GradientError(
+            f"{node.op.name}: its graph was freed by an earlier backward pass",
+            hint="pass retain_graph=True to the earlier one",
+        )
+    if node.clock != clock.now:
+        _check_saved(node)
+    op = node.op
+    parents = node.parents
+    count = len(parents)
+    if wanted is None:
+        if count == 1:
+            need: tuple[bool, ...] = (True,)
+        elif count == 2:
+            need = (parents[0] is not None, parents[1] is not None)
+        else:
+            need = tuple([p is not None for p in parents])
+    else:
+        need = tuple([p in wanted[0] for p in parents])
+        if True not in need:
+            return
+    if op.vjp is None:
+        raise GradientError(f"{op.name} has no gradient rule", hint="use x.detach() where no gradient is meant to flow")
+    if create_graph:
+        F = _differentiable
+        saved = _as_tensors(node, saved)
+    else:
+        F = _raw_namespace(g[0] if type(g) is list else g)
+    if node.static:
+        results = op.vjp(F, g, saved, need, **node.static)
+    else:
+        results = op.vjp(F, g, saved, need)
+    if len(results) != count:
+        raise GradientError(f"{op.name}: its gradient rule gave {len(results)} results for {count} inputs")
+    for parent, needed, gi in zip(parents, need, results):
+        if gi is None or not needed:
+            continue
+        if type(parent) is Leaf:
+            tensor = parent.tensor()
+            if tensor is None:
+                continue
+            shape, dtype = tensor.data.shape, tensor.data.dtype
+        else:
+            shape, dtype = parent.shape, parent.dtype
+        if gi.shape != shape:
+            gi = _fit(op, gi, shape)
+        if gi.dtype is not dtype:
+            gi = _cast(gi, dtype)
+        previous = grads.get(parent)
+        grads[parent] = gi if previous is None else previous + gi
+
+
+def _fit(op: Op, g: Any, shape: tuple[int, ...]) -> Any:
+    if not op.broadcasts:
+        raise ShapeError(f"{op.name}: its gradient rule gave shape {g.shape} for an input of shape {shape}")
+    return _sum_to(g, shape)
+
+
+def _as_tensors(node: Node, saved: Any) -> Any:
+    """The kept arrays as Tensors that hang in the graph where they came from."""
+    indices = node.op.save
+    if type(indices) is str:  # SHAPES
+        return saved
+    if type(indices) is not tuple:
+        return _as_tensor(node, saved, indices)
+    return tuple([_as_tensor(node, value, index) for value, index in zip(saved, indices)])
+
+
+def _as_tensor(node: Node, value: Any, index: Any) -> Any:
+    if value is None or not hasattr(value, "strides"):
+        return value
+    tensor = _wrap(value)
+    if index == -1:
+        tensor.node = node
+    elif type(index) is int:
+        tensor.node = node.parents[index]
+    return tensor
+
+
+def _reachable(roots: list[Any]) -> list[Any]:
+    seen = set(roots)
+    stack = list(seen)
+    order = []
+    while stack:
+        node = stack.pop()
+        order.append(node)
+        for parent in node.parents:
+            if parent is not None and parent not in seen:
+                seen.add(parent)
+                stack.append(parent)
+    order.sort(key=_by_age, reverse=True)
+    return order
+
+
+def _wanted_nodes(order: list[Any], inputs: Sequence[Tensor]) -> tuple[set[Any], set[Any]]:
+    """Nodes from which some input is reachable, and the inputs' own nodes."""
+    targets = {tensor.node for tensor in inputs if tensor.node is not None}
+    on_path = set(targets)
+    for node in reversed(order):
+        if node not in on_path and any(p in on_path for p in node.parents):
+            on_path.add(node)
+    return on_path, targets
+
+
+def _seed(output: Tensor, seed: Any, create_graph: bool) -> Any:
+    if seed is None:
+        if output.data.size != 1:
+            raise GradientError(
+                f"backward from a tensor of shape {output.shape} needs a gradient of that shape",
+                hint="reduce it to one number first, for example loss.mean().backward()",
+            )
+        g = _wrap(_ones_like(output.data))
+    else:
+        g = seed if isinstance(seed, _tensor_type) else _wrap(seed)
+        if g.shape != output.shape:
+            raise ShapeError(f"backward: gradient of shape {g.shape} for a tensor of shape {output.shape}")
+        if g.dtype != output.dtype:
+            g = _cast(g, output.dtype)
+    return g if create_graph else g.data
+
+
+def _as_array(value: Any) -> Any:
+    return value if hasattr(value, "__setitem__") else np.asarray(value)
+
+
+def _ones_like(array: Any) -> Any:
+    from . import backend
+
+    return backend.of(array).xp.ones_like(array)
+
+
+def _run_hooks(node: Any, g: Any, create_graph: bool) -> Any:
+    if type(g) is list:
+        return g
+    tensor = g if create_graph else _wrap(g)
+    for hook in tuple(node.hooks):
+        result = hook(tensor)
+        if result is not None:
+            if not isinstance(result, _tensor_type) or result.shape != tensor.shape:
+                raise GradientError(
+                    f"a gradient hook returned {getattr(result, 'shape', type(result).__name__)}, "
+                    f"expected a Tensor of shape {tensor.shape} or None"
+                )
+            tensor = result
+    return tensor if create_graph else tensor.data
+
+
+# -- functions of the user ---------------------------------------------------------------------------------------------
+
+
+def grad(
+    outputs: Any,
+    inputs: Any,
+    grad_outputs: Any = None,
+    *,
+    create_graph: bool = False,
+    retain_graph: bool | None = None,
+    allow_unused: bool = False,
+) -> list[Any]:
+    """Gradients of ``outputs`` with respect to ``inputs``, without touching any ``grad``.
+
+    ``outputs`` and ``inputs`` are a tensor or a sequence of tensors; ``grad_outputs`` seeds each output (one-element
+    outputs need none). ``create_graph`` makes the results differentiable, to any order. An input that the outputs do
+    not depend on is an error, or ``None`` in the result under ``allow_unused``.
+    """
+    outputs = [outputs] if isinstance(outputs, _tensor_type) else list(outputs)
+    inputs = [inputs] if isinstance(inputs, _tensor_type) else list(inputs)
+    if grad_outputs is None:
+        grad_outputs = [None] * len(outputs)
+    elif isinstance(grad_outputs, _tensor_type):
+        grad_outputs = [grad_outputs]
+    if len(grad_outputs) != len(outputs):
+        raise GradientError(f"grad: {len(grad_outputs)} grad_outputs for {len(outputs)} outputs")
+    for i, tensor in enumerate(inputs):
+        if tensor.node is None:
+            raise GradientError(f"grad: input {i} of shape {tensor.shape} does not require a gradient")
+    results = run_backward(outputs, grad_outputs, inputs=inputs, create_graph=create_graph, retain_graph=retain_graph)
+    assert results is not None
+    for i, (tensor, result) in enumerate(zip(inputs, results)):
+        if result is None and not allow_unused:
+            raise GradientError(
+                f"grad: the outputs do not depend on input {i} of shape {tensor.shape}", hint="allow_unused=True gives None"
+            )
+    return [r if r is None or create_graph else _wrap(r) for r in results]
+
+
+def vjp(function: Callable[..., Any], *primals: Tensor) -> tuple[Any, Callable[..., list[Any]]]:
+    """``function(*primals)`` and a function that maps an output gradient to the gradients of ``primals``."""
+    inputs = [_fresh_leaf(p) for p in primals]
+    output = function(*inputs)
+
+    def pullback(cotangent: Tensor, *, create_graph: bool = False) -> list[Any]:
+        return grad(output, inputs, cotangent, create_graph=create_graph, retain_graph=True, allow_unused=True)
+
+    return output, pullback
+
+
+def jvp(function: Callable[..., Any], primals: Sequence[Tensor], tangents: Sequence[Tensor]) -> tuple[Any, Any]:
+    """``function(*primals)`` and its directional derivative along ``tangents``, by differentiating a vjp."""
+    inputs = [_fresh_leaf(p) for p in primals]
+    output = function(*inputs)
+    v = _wrap(_ones_like(output.data))
+    v.requires_grad_()
+    pulled = grad(output, inputs, v, create_graph=True, allow_unused=True)
+    pairs = [(p, t) for p, t in zip(pulled, tangents) if p is not None and p.node is not None]
+    if not pairs:
+        return output, output.detach() * 0
+    (tangent,) = grad([p for p, _ in pairs], [v], [t for _, t in pairs], create_graph=modes.grad, allow_unused=True)
+    return output, output.detach() * 0 if tangent is None else tangent
+
+
+def _fresh_leaf(tensor: Tensor) -> Tensor:
+    """A leaf with the same values; when the tensor has a graph, gradients flow on into it."""
+    if tensor.node is not None:
+        return tensor
+    new = _wrap(tensor.data)
+    new.requires_grad_()
+    return new

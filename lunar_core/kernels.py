@@ -1,0 +1,109 @@
+"""Which provider runs a heavy op on this machine.
+
+A provider is a plugin of group ``lunar.kernels``: an object with a ``name``, a ``priority`` and
+``kernel(op_name, array_type)``, which returns a raw function for that op or ``None``. The function takes the arrays and
+keyword arguments of the op's forward and may answer :data:`NotImplemented` for a signature that it does not support;
+the next provider is asked then, the NumPy reference at the end. A kernel computes what the reference computes.
+
+Providers are found when the first heavy op runs. ``disable(name)`` switches one off; ``chosen(op_name)`` says who is asked.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Protocol
+
+import numpy as np
+
+
+class Provider(Protocol):
+    """What a plugin of group ``lunar.kernels`` offers."""
+
+    name: str
+    priority: int
+
+    def kernel(self, op: str, array_type: type) -> Callable[..., Any] | None:
+        """The raw function for ``op`` on arrays of ``array_type``, or ``None``."""
+
+
+class _Providers:
+    """The known providers, highest priority first, and the names that are switched off."""
+
+    def __init__(self) -> None:
+        self.found: list[Provider] | None = None
+        self.disabled: set[str] = set()
+
+    def active(self) -> list[Provider]:
+        if self.found is None:
+            self.found = _discover()
+        return [p for p in self.found if p.name not in self.disabled]
+
+
+def _discover() -> list[Provider]:
+    try:
+        from .plugins import registry
+    except ImportError:  # TEMPORARY
+        return []
+
+    found = []
+    for name in registry.names("kernel"):
+        target = registry.get_or_warn("kernel", name)
+        if target is not None:
+            found.append(target() if isinstance(target, type) else target)
+    return sorted(found, key=lambda p: (-p.priority, p.name))
+
+
+providers = _Providers()
+
+
+def add(provider: Provider) -> None:
+    """Put a provider in use, for a notebook or a test; plugins are found without it."""
+    providers.found = sorted([*providers.active(), provider], key=lambda p: (-p.priority, p.name))
+    _rebind()
+
+
+def disable(name: str) -> None:
+    """Switch the provider ``name`` off."""
+    providers.disabled.add(name)
+    _rebind()
+
+
+def enable(name: str) -> None:
+    """Switch the provider ``name`` on again."""
+    providers.disabled.discard(name)
+    _rebind()
+
+
+def reset() -> None:
+    """Forget what was added and switched off; providers are found again at the next heavy op."""
+    providers.found = None
+    providers.disabled.clear()
+    _rebind()
+
+
+def _rebind() -> None:
+    from .op import OPS
+
+    for op in OPS.values():
+        op.unbind()
+
+
+def chosen(op_name: str, array_type: type = np.ndarray) -> list[str]:
+    """Names of the providers that are asked for ``op_name``, in order, the reference last."""
+    return [p.name for p in providers.active() if p.kernel(op_name, array_type) is not None] + ["reference"]
+
+
+def dispatcher(op: Any, array_type: type, reference: Callable[..., Any]) -> Callable[..., Any]:
+    """The function that an op calls for its arrays: the reference itself where no provider has a kernel."""
+    candidates = [k for p in providers.active() if (k := p.kernel(op.name, array_type)) is not None]
+    if not candidates:
+        return reference
+
+    def dispatch(*arrays: Any, **static: Any) -> Any:
+        for kernel in candidates:
+            out = kernel(*arrays, **static)
+            if out is not NotImplemented:
+                return out
+        return reference(*arrays, **static)
+
+    return dispatch

@@ -1,0 +1,455 @@
+"""What an op is, and the one place where an op is applied.
+
+An :class:`Op` is data: a forward on raw arrays, a gradient rule, which arrays the rule needs, the shape rule and samples.
+``op(*inputs, **static)`` applies it. Inputs may be Tensors, raw arrays and Python numbers; with at least one Tensor the
+result is a Tensor and is recorded when a gradient is due, with none the result is a raw array. Third parties add ops with
+the same constructor.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from . import autograd, backend
+from .autograd import Node, Pick, clock, counter
+from .errors import DeviceError, DTypeError, LunarError, ShapeError
+from .modes import modes
+from .tensor import Tensor
+
+OUTPUT = -1  # in `save`: keep the result itself
+SHAPES = "shapes"  # as `save`: keep the shape of every input, for ops that take any number of them
+_new = object.__new__
+_PLAIN = frozenset({int, float, bool, complex, type(None)})  # handed to the array library as they are
+
+
+class Shape(NamedTuple):
+    """In ``save``: keep only the shape of input ``index``, not the array."""
+
+    index: int
+
+
+class Spec(NamedTuple):
+    """Shape and dtype of an array without its data: what abstract rules take and give."""
+
+    shape: tuple[int, ...]
+    dtype: np.dtype
+
+    @property
+    def ndim(self) -> int:
+        return len(self.shape)
+
+
+class Sample(NamedTuple):
+    """One line of an op's sample table: positional inputs (arrays or numbers) and keyword arguments.
+
+    ``grad`` says whether the gradient checks apply (a kink or an integer input has none); ``torch`` may hold a call for
+    PyTorch when its spelling differs: ``torch(torch_module, *tensors)``.
+    """
+
+    args: tuple[Any, ...]
+    static: dict[str, Any] = {}
+    grad: bool = True
+    torch: Any = None
+
+
+OPS: dict[str, Op] = {}
+Tracer = Callable[["Op", tuple[Any, ...], dict[str, Any]], Any]
+
+
+class _Slot:
+    """The one slot for whoever wants to see every applied op: a tracer, op hooks, autocast."""
+
+    __slots__ = ("tracer",)
+
+    def __init__(self) -> None:
+        self.tracer: Tracer | None = None
+
+
+slot = _Slot()
+
+
+class Op:
+    """A primitive operation.
+
+    name      registry name; the gradient errors and hooks speak of it
+    forward   ``forward(xp, *arrays, **static)``: raw arrays in and out; ``xp`` is the array library of the inputs.
+              Or the name of a ufunc, which every array library has.
+    vjp       ``vjp(F, g, saved, need, **static)``: gradients of the inputs, ``None`` where ``need`` is false. ``F`` is the
+              namespace of ops over what the rule got: raw arrays in plain backward, Tensors under ``create_graph``. An
+              op without a derivative has ``None``.
+    save      what ``saved`` holds: input indices, ``OUTPUT``, ``Shape(i)``, or ``SHAPES``; a single one is handed over bare, a tuple as
+              a tuple; nothing else is kept
+    abstract  ``abstract(*specs, **static)``: the :class:`Spec` of the result (a tuple of them for several results)
+    samples   the op's table, a list of :class:`Sample` or a function that makes it; it drives gradient checks, parity,
+              the abstract check and the docs. An op without samples does not register.
+    broadcasts  the inputs broadcast, so gradients are summed back to each input's shape by the engine
+    jvp       optional forward-mode rule ``jvp(F, tangents, saved, **static)``
+    heavy     dispatched through :mod:`lunar_core.kernels`, where providers may take it over
+    """
+
+    def __init__(
+        self,
+        name: str,
+        forward: Callable[..., Any] | str,
+        vjp: Callable[..., Sequence[Any]] | None = None,
+        *,
+        save: Any = (),
+        abstract: Callable[..., Any],
+        samples: Callable[[], Iterable[Sample]] | Iterable[Sample],
+        broadcasts: bool = False,
+        jvp: Callable[..., Any] | None = None,
+        heavy: bool = False,
+        doc: str = "",
+    ) -> None:
+        if name in OPS:
+            raise LunarError(f"an op named {name!r} exists already", hint="choose another name, such as 'mylib_relu'")
+        self.name = name
+        self.__name__ = self.__qualname__ = name
+        self.__doc__ = doc
+        self.forward = forward
+        self.vjp = vjp
+        self.jvp = jvp
+        self.save = save
+        self.abstract = abstract
+        self.broadcasts = broadcasts
+        self.heavy = heavy
+        self._samples = samples
+        self._bound: dict[type, Callable[..., Any]] = {}
+        self._appliers: dict[int, Callable[..., Any]] = {}
+        if not callable(samples) and not list(samples):
+            raise LunarError(f"op {name!r} has no samples", hint="give samples=[Sample((array,))]: they are its tests")
+        OPS[name] = self
+
+    def __repr__(self) -> str:
+        return f"<Op {self.name}>"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return OPS.__getitem__, (self.name,)
+
+    def samples(self) -> list[Sample]:
+        """The sample table."""
+        return list(self._samples() if callable(self._samples) else self._samples)
+
+    def bound(self, array_type: type) -> Callable[..., Any]:
+        """The raw function for arrays of ``array_type``, with its array library filled in."""
+        function = self._bound.get(array_type)
+        return self._bind(array_type) if function is None else function
+
+    def _bind(self, array_type: type) -> Callable[..., Any]:
+        for cls in array_type.__mro__:
+            if cls in backend.BACKENDS:
+                xp = backend.BACKENDS[cls].xp
+                break
+        else:
+            raise DTypeError(f"{self.name}: expected tensors or arrays, got {array_type.__name__}")
+        function: Callable[..., Any]
+        function = getattr(xp, self.forward) if isinstance(self.forward, str) else functools.partial(self.forward, xp)
+        if self.heavy:
+            from . import kernels
+
+            function = kernels.dispatcher(self, array_type, function)
+        self._bound[array_type] = function
+        return function
+
+    def unbind(self) -> None:
+        """Forget the bound functions, after the set of kernel providers changed."""
+        self._bound.clear()
+        _RAW.clear()
+
+    # -- application -------------------------------------------------------------------------------------------------
+
+    def __call__(self, *inputs: Any, **static: Any) -> Any:
+        applier = self._appliers.get(len(inputs))
+        if applier is None:
+            applier = self.applier(len(inputs))
+        return applier(*inputs, **static)
+
+    def applier(self, count: int) -> Callable[..., Any]:
+        """The function that applies this op to ``count`` inputs; what ``op(...)`` calls, without its detour."""
+        if count not in self._appliers:
+            self._appliers[count] = _compile_applier(self, count)
+        return self._appliers[count]
+
+    def apply(self, inputs: tuple[Any, ...], static: dict[str, Any]) -> Any:
+        """Apply without the tracer: what a tracer calls to go on."""
+        before, slot.tracer = slot.tracer, None
+        try:
+            return self(*inputs, **static)
+        finally:
+            slot.tracer = before
+
+    def _general(self, inputs: tuple[Any, ...], static: dict[str, Any]) -> Any:
+        """An application whose first input is no Tensor, or with inputs that have to become arrays first."""
+        if slot.tracer is not None:
+            return slot.tracer(self, inputs, static)
+        like = next((v.data if isinstance(v, Tensor) else v for v in inputs if _is_array(v)), None)
+        if like is None and any(isinstance(v, np.generic) for v in inputs):
+            inputs = tuple(np.asarray(v) if isinstance(v, np.generic) else v for v in inputs)
+            return self._general(inputs, static)
+        if like is None:
+            like = np.asarray(inputs[0] if inputs else 0.0)
+        elif not any(isinstance(v, Tensor) for v in inputs):
+            return self._raw(inputs, static, like)
+        self.bound(type(like))
+        return self(*[self._normalize(v, like, first=not i) for i, v in enumerate(inputs)], **static)
+
+    def _raw(self, inputs: tuple[Any, ...], static: dict[str, Any], like: Any) -> Any:
+        """Raw arrays in, raw arrays out."""
+        inputs = tuple(np.asarray(v) if isinstance(v, np.generic) else v for v in inputs)
+        try:
+            out = self.bound(type(like))(*inputs, **static)
+        except LunarError:
+            raise
+        except Exception as exc:
+            raise self.explain(inputs, static, exc) from exc
+        return out if type(out) in backend.BACKENDS or type(out) in (tuple, list) else _as_array(type(like), out)
+
+    def _normalize(self, value: Any, like: Any, first: bool) -> Any:
+        """A Tensor, or a number for any but the first input, on the device of ``like``."""
+        if isinstance(value, Tensor) or (type(value) in _PLAIN and not first):
+            return value
+        if type(value) in backend.BACKENDS:
+            return _wrap(value)
+        owner = backend.of(like)
+        array = np.asarray(value)
+        if array.dtype.kind not in "biufcV":
+            raise DTypeError(f"{self.name}: expected tensors, arrays or numbers, got {value!r}")
+        if isinstance(value, (int, float, complex)):  # weak: the number takes the dtype of the array beside it
+            array = array.astype(np.result_type(like.dtype, value) if like.ndim else modes.dtype)
+        elif isinstance(value, (list, tuple)) and array.dtype == np.float64:
+            array = array.astype(modes.dtype)
+        return _wrap(owner.from_numpy(array, owner.device_of(like)))
+
+    def several(
+        self, outs: Any, arrays: tuple[Any, ...], parents: tuple[Any, ...], static: dict[str, Any]
+    ) -> tuple[Tensor, ...] | Tensor:
+        """Results that are no single array: one node for the op and a Pick for each differentiable result."""
+        if not isinstance(outs, (tuple, list)):
+            out = outs if type(outs) in backend.BACKENDS else _as_array(type(arrays[0]), outs)
+            if not modes.grad or self.vjp is None or all(p is None for p in parents):
+                return _wrap(out)
+            result = _wrap(out)
+            result.node = _record(self, out, arrays, parents, static)
+            return result
+        results = tuple(_wrap(out) for out in outs)
+        if modes.grad and self.vjp is not None and any(p is not None for p in parents):
+            node = _record(self, outs[0], arrays, parents, static)
+            node.shape = tuple(out.shape for out in outs)
+            node.saved = _keep(self.save, arrays, tuple(outs))
+            for index, result in enumerate(results):
+                if result.data.dtype.kind not in "biu":
+                    result.node = Pick(node, index, result.data)  # type: ignore[assignment]
+        return results
+
+    def count_of(self, node: Node) -> int:
+        """How many results the application that ``node`` stands for had."""
+        return len(node.shape)
+
+    def infer(self, *inputs: Any, **static: Any) -> Any:
+        """The :class:`Spec` of the result of ``self(*inputs, **static)``, without computing it."""
+        return self.abstract(*[as_spec(v) for v in inputs], **static)
+
+    def explain(self, arrays: Sequence[Any], static: dict[str, Any], exc: Exception) -> Exception:
+        """The clear error for a forward that failed: shapes and dtypes instead of a library's own words."""
+        known = [a for a in arrays if hasattr(a, "dtype")]
+        kinds = {type(a) for a in known if backend.is_array(a)}
+        shown = ", ".join(f"{tuple(a.shape)} {a.dtype}" if hasattr(a, "dtype") else repr(a) for a in arrays)
+        options = "".join(f", {key}={value!r}" for key, value in static.items())
+        if len(kinds) > 1:
+            devices = sorted({backend.of(a).device_of(a) for a in known})
+            return DeviceError(
+                f"{self.name}: inputs lie on different devices: {', '.join(devices)}",
+                hint=f'move one first: x.to("{devices[-1]}")',
+            )
+        bad = [a for a in known if a.dtype.kind not in "biufcV"]
+        if bad:
+            return DTypeError(f"{self.name}: cannot compute with dtype {bad[0].dtype}")
+        text = f"{self.name}({shown}{options}): {exc}"
+        if isinstance(exc, TypeError):
+            return DTypeError(text)
+        if isinstance(exc, (ValueError, IndexError)):
+            return ShapeError(text)
+        return exc
+
+
+def as_spec(value: Any) -> Any:
+    """The Spec of a tensor or array; other values as they are."""
+    if isinstance(value, Tensor):
+        value = value.data
+    return Spec(tuple(value.shape), value.dtype) if backend.is_array(value) else value
+
+
+def _record(
+    op: Op, out: Any, arrays: Sequence[Any], parents: tuple[Any, ...], static: dict[str, Any]
+) -> Node:
+    node = _new(Node)
+    node.op = op
+    node.parents = parents
+    node.static = static
+    node.shape = out.shape
+    node.dtype = out.dtype
+    node.saved = _keep(op.save, arrays, out)
+    node.hooks = None
+    node.clock = clock.now
+    node.age = counter()
+    return node
+
+
+def _keep(save: Any, arrays: Sequence[Any], out: Any) -> Any:
+    """What ``save`` names; the compiled appliers do the same inline."""
+    if save == SHAPES:
+        return tuple(np.shape(a) for a in arrays)
+    if type(save) is tuple:
+        return tuple(_keep(i, arrays, out) for i in save)
+    if isinstance(save, Shape):
+        return np.shape(arrays[save.index])
+    return out if save == OUTPUT else arrays[save]
+
+
+def _is_array(value: Any) -> bool:
+    return isinstance(value, Tensor) or backend.is_array(value)
+
+
+def _as_array(kind: Any, out: Any) -> Any:
+    """An array from what a reduction or a 0-d computation gives (NumPy returns scalars there)."""
+    return backend.BACKENDS.get(kind, backend.BACKENDS[np.ndarray]).xp.asarray(out)
+
+
+# -- namespaces of gradient rules --------------------------------------------------------------------------------------
+
+
+class RawNamespace:
+    """The ops over raw arrays of one library: an op's raw function directly, other functions of the namespace as they are."""
+
+    def __init__(self, array_type: type) -> None:
+        self._array_type = array_type
+
+    def __getattr__(self, name: str) -> Any:
+        from . import ops
+
+        function = getattr(ops, name)
+        if isinstance(function, Op):
+            function = function.bound(self._array_type)
+        setattr(self, name, function)
+        return function
+
+
+_RAW: dict[type, RawNamespace] = {}
+
+
+def raw_namespace(array: Any) -> RawNamespace:
+    """The namespace ``F`` that gradient rules get in a plain backward pass over arrays of this type."""
+    kind = type(array)
+    namespace = _RAW.get(kind)
+    if namespace is None:  # NumPy's arithmetic on arrays without axes gives scalars
+        namespace = _RAW[kind] = RawNamespace(np.ndarray if isinstance(array, np.generic) else kind)
+    return namespace
+
+
+def _wrap(array: Any) -> Tensor:
+    tensor = _new(Tensor)
+    tensor.data = array
+    tensor.node = None
+    return tensor
+
+
+# -- compiled appliers -------------------------------------------------------------------------------------------------
+
+# One text says how an op is applied; it is compiled for each number of inputs and each `save`, so that a call allocates
+# no list and takes no decision that is known when the op is defined.
+_APPLIER = """
+def make(op, bound, general, several, explain, keep, grads):
+    def {name}({xs}, **static):
+        if slot.tracer is None and isinstance(x0, Tensor):
+            a0 = x0.data
+            p0 = x0.node
+{unpack}
+            function = bound.get(type(a0))
+            if function is not None:
+                try:
+                    out = function({arrays}, **static)
+                except LunarError:
+                    raise
+                except Exception as exc:
+                    raise explain(({arrays},), static, exc) from exc
+                if type(out) is not type(a0):
+                    return several(out, ({arrays},), ({parents},), static)
+                result = new(Tensor)
+                result.data = out
+                if {no_parent} or not grads or not modes.grad:
+                    result.node = None
+                    return result
+                node = result.node = new(Node)
+                node.op = op
+                node.parents = ({parents},)
+                node.static = static
+                node.shape = out.shape
+                node.dtype = out.dtype
+                node.saved = {saved}
+                node.hooks = None
+                node.clock = clock.now
+                node.age = counter()
+                return result
+        return general(({xs},), static)
+    return {name}
+"""
+_UNPACK = """\
+            if isinstance(x{i}, Tensor):
+                a{i} = x{i}.data
+                p{i} = x{i}.node
+            elif type(x{i}) in PLAIN:
+                a{i} = x{i}
+                p{i} = None
+            else:
+                return general(({xs},), static)"""
+_GLOBALS = {
+    "slot": slot, "Tensor": Tensor, "Node": Node, "PLAIN": _PLAIN, "LunarError": LunarError, "modes": modes,
+    "clock": clock, "counter": counter, "new": _new,
+}  # fmt: skip
+_MAKERS: dict[tuple[int, str], Any] = {}
+
+
+def _compile_applier(op: Op, count: int) -> Callable[..., Any]:
+    if count == 0:
+        raise ShapeError(f"{op.name}: no inputs given")
+    saved = _saved_source(op.save)
+    make = _MAKERS.get((count, saved))
+    if make is None:
+        numbers = range(count)
+        xs = ", ".join(f"x{i}" for i in numbers)
+        source = _APPLIER.format(
+            name="apply",
+            xs=xs,
+            arrays=", ".join(f"a{i}" for i in numbers),
+            parents=", ".join(f"p{i}" for i in numbers),
+            unpack="\n".join(_UNPACK.format(i=i, xs=xs) for i in numbers if i),
+            no_parent=" and ".join(f"p{i} is None" for i in numbers),
+            saved=saved.replace("__arrays__", "(" + "".join(f"a{i}, " for i in numbers) + ")"),
+        )
+        namespace: dict[str, Any] = dict(_GLOBALS)
+        exec(compile(source, f"<lunar_core.op applier of {count} inputs>", "exec"), namespace)
+        make = _MAKERS[count, saved] = namespace["make"]
+    applier = make(op, op._bound, lambda xs, static: op._general(xs, static), op.several, op.explain, _keep, op.vjp is not None)
+    applier.__name__ = op.name
+    applier.__doc__ = op.__doc__
+    return applier
+
+
+def _saved_source(save: Any) -> str:
+    """The expression that makes ``node.saved``."""
+    if type(save) is tuple:
+        return f"({''.join(_saved_source(i) + ', ' for i in save)})"
+    if isinstance(save, Shape):
+        return f"getattr(a{save.index}, 'shape', ())"
+    if save == SHAPES:
+        return "keep(op.save, __arrays__, out)"
+    return "out" if save == OUTPUT else f"a{save}"
+
+
+autograd._wrap = _wrap
+autograd._tensor_type = Tensor
+autograd._raw_namespace = raw_namespace

@@ -1,0 +1,118 @@
+"""Shape rules and sample makers that the families of ops share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from ..errors import ShapeError
+from ..op import Sample, Spec
+
+_rng = np.random.default_rng
+
+
+def normalize_axis(axis: Any, ndim: int, op: str) -> tuple[int, ...]:
+    """``axis`` (an int, a sequence, or None for all) as a tuple of non-negative ints without repeats."""
+    if axis is None:
+        return tuple(range(ndim))
+    axes = (axis,) if isinstance(axis, (int, np.integer)) else tuple(axis)
+    result = []
+    for a in axes:
+        if not isinstance(a, (int, np.integer)):
+            raise ShapeError(f"{op}: axis must be an int, a tuple of ints or None, got {axis!r}")
+        if not -ndim <= a < ndim:
+            raise ShapeError(f"{op}: axis {a} is out of range for an array with {ndim} axes")
+        result.append(int(a) % ndim)
+    if len(set(result)) != len(result):
+        raise ShapeError(f"{op}: axis {axis!r} names an axis twice")
+    return tuple(result)
+
+
+def reduced_shape(shape: tuple[int, ...], axis: Any, keepdims: bool, op: str) -> tuple[int, ...]:
+    """The shape after reducing ``axis``."""
+    axes = normalize_axis(axis, len(shape), op)
+    if keepdims:
+        return tuple(1 if i in axes else n for i, n in enumerate(shape))
+    return tuple(n for i, n in enumerate(shape) if i not in axes)
+
+
+def scalar_dtype(value: Any) -> Any:
+    """A Spec's dtype, or a Python number as it is: NumPy treats those as weak."""
+    return value.dtype if isinstance(value, Spec) else value
+
+
+def shape_of(value: Any) -> tuple[int, ...]:
+    return value.shape if isinstance(value, Spec) else ()
+
+
+def elementwise_spec(ufunc: np.ufunc | None = None, dtype: Any = None) -> Callable[..., Spec]:
+    """Abstract rule of an op that broadcasts: the dtype is ``dtype``, or what ``ufunc`` gives."""
+
+    def abstract(*specs: Any, **static: Any) -> Spec:
+        shape = np.broadcast_shapes(*[shape_of(s) for s in specs])
+        if dtype is not None:
+            return Spec(shape, np.dtype(dtype))
+        if ufunc is None:
+            return Spec(shape, np.result_type(*[scalar_dtype(s) for s in specs]))
+        # a one-element computation follows NumPy's own promotion, weak Python numbers included
+        ones = [np.ones((), s.dtype) if isinstance(s, Spec) else s for s in specs]
+        with np.errstate(all="ignore"):
+            return Spec(shape, np.asarray(ufunc(*ones)).dtype)
+
+    return abstract
+
+
+def same_spec(x: Spec, *_: Any, **__: Any) -> Spec:
+    """Abstract rule of an op whose result looks like its first input."""
+    return x
+
+
+# -- samples -----------------------------------------------------------------------------------------------------------
+
+
+def array(seed: int, shape: tuple[int, ...], low: float = -2.0, high: float = 2.0) -> np.ndarray:
+    """Reproducible float64 values in [low, high), pairwise distinct and off the usual kinks."""
+    return _rng(seed).uniform(low, high, shape)
+
+
+def unary(low: float, high: float, *, avoid: tuple[float, ...] = (), grad: bool = True, torch: Any = None) -> Any:
+    """Samples of a function of one array on [low, high], kept 0.05 away from the points ``avoid``."""
+
+    def make() -> list[Sample]:
+        samples = []
+        for seed, shape in enumerate([(), (3,), (2, 3), (2, 0), (2, 1, 4)]):
+            x = array(seed, shape, low, high)
+            for point in avoid:
+                x = np.where(np.abs(x - point) < 0.05, x + 0.1, x)
+            samples.append(Sample((x,), grad=grad, torch=torch))
+        strided = array(9, (4, 6), low, high)
+        for point in avoid:
+            strided = np.where(np.abs(strided - point) < 0.05, strided + 0.1, strided)
+        samples.append(Sample((strided[::2, 1:5].T,), grad=grad, torch=torch))
+        return samples
+
+    return make
+
+
+def binary(
+    low: float = -2.0, high: float = 2.0, *, second: tuple[float, float] | None = None, grad: bool = True, torch: Any = None
+) -> Any:
+    """Samples of a broadcasting function of two arrays, with numbers on either side."""
+    low2, high2 = second or (low, high)
+    shapes: list[tuple[tuple[int, ...], tuple[int, ...]]] = [
+        ((2, 3), (2, 3)), ((2, 3), (3,)), ((2, 1), (1, 3)), ((), (2, 2)), ((3,), ()), ((2, 0), (1, 1)), ((4, 1, 2), (3, 1)),
+    ]  # fmt: skip
+
+    def make() -> list[Sample]:
+        samples = [
+            Sample((array(i, a, low, high), array(i + 50, b, low2, high2)), grad=grad, torch=torch)
+            for i, (a, b) in enumerate(shapes)
+        ]
+        number = 0.5 * (low2 + high2) + 0.3
+        samples.append(Sample((array(20, (2, 3), low, high), number), grad=grad, torch=torch))
+        samples.append(Sample((array(21, (3, 4), low, high).T, array(22, (4, 3), low2, high2)), grad=grad, torch=torch))
+        return samples
+
+    return make

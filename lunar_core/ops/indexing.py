@@ -1,0 +1,299 @@
+"""Reading and writing by index: ``x[...]``, ``x.at[...]``, take_along_axis, embedding, one_hot.
+
+Writing is functional: a new array comes back, so the graph stays true.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from .. import backend
+from ..errors import DTypeError, IndexingError, ShapeError
+from ..op import Op, Sample, Shape, Spec
+from ..tensor import Tensor, _raw
+from .common import array, normalize_axis
+
+
+def _is_basic(index: Any) -> bool:
+    """Whether NumPy answers with a view: slices, ints, None and Ellipsis only."""
+    items = index if isinstance(index, tuple) else (index,)
+    return all(i is None or i is Ellipsis or isinstance(i, (slice, int, np.integer)) for i in items)
+
+
+def _getitem_forward(xp: Any, x: Any, index: Any) -> Any:
+    try:
+        return x[index]
+    except IndexError as exc:
+        raise IndexingError(f"x[...]: index does not fit an array of shape {x.shape}: {exc}") from exc
+
+
+def _index_spec(x: Spec, index: Any) -> Spec:
+    return Spec(np.broadcast_to(np.zeros((), x.dtype), x.shape)[index].shape, x.dtype)
+
+
+def _index_samples(shape: tuple[int, ...], entries: list[Any]) -> list[Sample]:
+    def call(index: Any) -> Any:
+        def convert(i: Any, t: Any) -> Any:
+            return t.as_tensor(np.ascontiguousarray(i)) if isinstance(i, np.ndarray) else i
+
+        def of(t: Any, x: Any) -> Any:
+            return x[tuple(convert(i, t) for i in index) if isinstance(index, tuple) else convert(index, t)]
+
+        return of
+
+    return [Sample((array(n, shape),), {"index": index}, torch=call(index)) for n, index in enumerate(entries)]
+
+
+getitem = Op(
+    "getitem",
+    _getitem_forward,
+    lambda F, g, shape, need, index: (index_scatter(g, shape=shape, index=index),),
+    save=Shape(0),
+    abstract=_index_spec,
+    samples=_index_samples(
+        (3, 4),
+        [
+            1, -1, slice(0, 2), (slice(None), 2), (Ellipsis, None, slice(1, 3)), (slice(None, None, 2), slice(1, 4, 2)),
+            np.array([0, 2, 0]), (np.array([0, 1]), np.array([3, 3])), (slice(None), np.array([[0, 1], [1, 1]])),
+            np.array([True, False, True]),
+        ],
+    ),
+    doc="Reading by index, as NumPy's: ints, slices, Ellipsis, None, integer and bool arrays.",
+)  # fmt: skip
+
+
+_getitem = getitem.applier(1)
+
+
+def read(x: Any, index: Any) -> Any:
+    """``x[index]``."""
+    return _getitem(x, index=_raw(index) if isinstance(index, (Tensor, tuple, list)) else index)
+
+
+def _scatter_forward(xp: Any, g: Any, shape: tuple[int, ...], index: Any) -> Any:
+    out = xp.zeros(shape, g.dtype)
+    if _is_basic(index):
+        out[index] = g
+    elif isinstance(index, backend.BACKENDS[type(out)].array_type) and index.dtype == bool:
+        out[index] = g
+    else:
+        backend.of(out).scatter_add(out, index, g)
+    return out
+
+
+index_scatter = Op(
+    "index_scatter",
+    _scatter_forward,
+    lambda F, g, saved, need, shape, index: (getitem(g, index=index),),
+    abstract=lambda g, shape, index: Spec(shape, g.dtype),
+    samples=[
+        Sample((array(0, (2, 4)),), {"shape": (3, 4), "index": slice(0, 2)}),
+        Sample((array(1, (3,)),), {"shape": (4,), "index": np.array([1, 1, 3])}),
+    ],
+    doc="Zeros of a shape with values added at an index: the adjoint of reading there.",
+)
+
+
+def at(x: Any) -> At:
+    """``x.at[index].set(value)`` and ``.add(value)``: writing that gives a new tensor and stays in the graph."""
+    return At(x)
+
+
+class At:
+    """The first half of ``x.at[index].set(value)``."""
+
+    def __init__(self, x: Any) -> None:
+        self._x = x
+
+    def __getitem__(self, index: Any) -> AtIndex:
+        return AtIndex(self._x, _raw(index))
+
+
+class AtIndex:
+    """The places of ``x`` that ``set`` and ``add`` write."""
+
+    def __init__(self, x: Any, index: Any) -> None:
+        self._x = x
+        self._index = index
+
+    def set(self, value: Any) -> Any:
+        """A copy of ``x`` with ``value``, which broadcasts, at these places; repeated places take the last value."""
+        return _index_put(self._x, _broadcast_value(self._x, self._index, value), index=self._index)
+
+    def add(self, value: Any) -> Any:
+        """A copy of ``x`` with ``value`` added at these places; repeated places add up."""
+        value = _broadcast_value(self._x, self._index, value)
+        return self._x + index_scatter(value, shape=tuple(self._x.shape), index=self._index)
+
+
+def _broadcast_value(x: Any, index: Any, value: Any) -> Any:
+    from .shape import broadcast_to
+
+    shape = _index_spec(Spec(tuple(x.shape), x.dtype), index).shape
+    if not isinstance(value, Tensor):
+        raw = x.data if isinstance(x, Tensor) else x
+        owner = backend.of(raw)
+        if not backend.is_array(value):
+            value = owner.from_numpy(np.asarray(value, x.dtype), owner.device_of(raw))
+        value = Tensor(value)
+    try:
+        return broadcast_to(value, shape)
+    except ShapeError as exc:
+        raise ShapeError(f"x.at[...]: value of shape {value.shape} does not fit the indexed shape {shape}") from exc
+
+
+def _index_put_forward(xp: Any, x: Any, value: Any, index: Any) -> Any:
+    out = x.copy()
+    out[index] = value
+    return out
+
+
+def _index_put_vjp(F: Any, g: Any, saved: Any, need: Any, index: Any) -> Any:
+    gx = _index_put(g, F.getitem(g, index=index) * 0, index=index) if need[0] else None
+    return gx, F.getitem(g, index=index) if need[1] else None
+
+
+_index_put = Op(
+    "index_put",
+    _index_put_forward,
+    _index_put_vjp,
+    abstract=lambda x, value, index: x,
+    samples=[
+        Sample((array(0, (3, 4)), array(1, (2, 4))), {"index": slice(1, 3)}),
+        Sample((array(2, (4,)), array(3, (2,))), {"index": np.array([2, 0])}),
+    ],
+    doc="A copy with values written at an index.",
+)
+
+
+def _along_axis_vjp(F: Any, g: Any, saved: Any, need: Any, axis: int) -> Any:
+    indices, shape = saved
+    return scatter_along_axis(g, indices, shape=shape, axis=axis), None
+
+
+def _indices_sample() -> np.ndarray:
+    return np.array([[0, 2], [1, 1]])
+
+
+_take_along_axis = Op(
+    "take_along_axis",
+    lambda xp, x, indices, axis: xp.take_along_axis(x, indices, axis),
+    _along_axis_vjp,
+    save=(1, Shape(0)),
+    abstract=lambda x, indices, axis: Spec(
+        tuple(indices.shape[axis] if i == axis else n for i, n in enumerate(x.shape)), x.dtype
+    ),
+    samples=[
+        Sample((array(0, (2, 3)), _indices_sample()), {"axis": 1}, torch=lambda t, x, i: t.take_along_dim(x, i, 1)),
+    ],
+    doc="Elements picked along an axis by an index array of the same rank.",
+)
+
+
+def take_along_axis(x: Any, indices: Any, axis: int) -> Any:
+    """``x`` picked along ``axis`` by ``indices``, which has as many axes as ``x`` (NumPy's take_along_axis)."""
+    axis = normalize_axis(axis, x.ndim, "take_along_axis")[0]
+    if indices.ndim != x.ndim:
+        raise ShapeError(f"take_along_axis: indices have {indices.ndim} axes, the array has {x.ndim}")
+    return _take_along_axis(x, indices, axis=axis)
+
+
+def _scatter_along_forward(xp: Any, g: Any, indices: Any, shape: tuple[int, ...], axis: int) -> Any:
+    out = xp.zeros(shape, g.dtype)
+    grid = list(xp.ogrid[tuple(slice(n) for n in indices.shape)])
+    grid[axis] = indices
+    backend.of(out).scatter_add(out, tuple(grid), g)
+    return out
+
+
+scatter_along_axis = Op(
+    "scatter_along_axis",
+    _scatter_along_forward,
+    lambda F, g, indices, need, shape, axis: (_take_along_axis(g, indices, axis=axis), None),
+    save=1,
+    abstract=lambda g, indices, shape, axis: Spec(shape, g.dtype),
+    samples=[Sample((array(0, (2, 2)), _indices_sample()), {"shape": (2, 3), "axis": 1})],
+    doc="Zeros of a shape with values added along an axis: the adjoint of take_along_axis.",
+)
+
+
+def check_integers(indices: Any, op: str) -> None:
+    """Refuse index arrays that do not hold integers."""
+    if getattr(indices, "dtype", np.dtype(int)).kind not in "iu":
+        raise DTypeError(f"{op}: indices must be integers, got {indices.dtype}", hint='x.astype("int64")')
+
+
+def _embedding_forward(xp: Any, weight: Any, indices: Any) -> Any:
+    if indices.size:
+        low, high = indices.min(), indices.max()
+        if low < 0 or high >= weight.shape[0]:
+            raise IndexingError(
+                f"embedding: index {int(low if low < 0 else high)} is out of range for a table of {weight.shape[0]} rows"
+            )
+    return weight[indices]
+
+
+def _embedding_vjp(F: Any, g: Any, saved: Any, need: Any) -> Any:
+    indices, shape = saved
+    return embedding_grad(g, indices, rows=shape[0]), None
+
+
+_embedding = Op(
+    "embedding",
+    _embedding_forward,
+    _embedding_vjp,
+    save=(1, Shape(0)),
+    abstract=lambda weight, indices: Spec((*indices.shape, weight.shape[1]), weight.dtype),
+    samples=[
+        Sample(
+            (array(0, (5, 3)), np.array([[0, 4], [2, 2]])), torch=lambda t, w, i: t.nn.functional.embedding(i, w)
+        ),
+    ],
+    doc="Rows of a table.",
+)
+
+
+def _embedding_grad_forward(xp: Any, g: Any, indices: Any, rows: int) -> Any:
+    width = g.shape[-1]
+    out = xp.zeros((rows, width), g.dtype)
+    flat = indices.reshape(-1)
+    values = g.reshape(-1, width)
+    if xp is np and flat.size > 256:
+        # sorting groups equal rows, which reduceat sums ten times faster than np.add.at
+        order = np.argsort(flat, kind="stable")
+        ordered = flat[order]
+        starts = np.flatnonzero(np.r_[True, ordered[1:] != ordered[:-1]])
+        out[ordered[starts]] = np.add.reduceat(values[order], starts, axis=0)
+    else:
+        backend.of(out).scatter_add(out, flat, values)
+    return out
+
+
+embedding_grad = Op(
+    "embedding_grad",
+    _embedding_grad_forward,
+    lambda F, g, indices, need, rows: (_embedding(g, indices), None),
+    save=1,
+    abstract=lambda g, indices, rows: Spec((rows, g.shape[-1]), g.dtype),
+    samples=[Sample((array(0, (2, 2, 3)), np.array([[0, 4], [2, 2]])), {"rows": 5})],
+    doc="Rows added up by index: the adjoint of embedding.",
+)
+
+
+def embedding(indices: Any, weight: Any) -> Any:
+    """Rows of ``weight`` (rows, width) at integer ``indices`` (...): result (..., width)."""
+    check_integers(indices, "embedding")
+    return _embedding(weight, indices)
+
+
+def one_hot(indices: Any, classes: int, dtype: Any = np.float32) -> Any:
+    """Vectors with a 1 at the index and 0 elsewhere: ``indices`` (...) -> (..., classes)."""
+    check_integers(indices, "one_hot")
+    raw = indices.data if isinstance(indices, Tensor) else indices
+    xp = backend.of(raw).xp
+    if raw.size and (int(raw.min()) < 0 or int(raw.max()) >= classes):
+        raise IndexingError(f"one_hot: indices span {int(raw.min())}..{int(raw.max())}, expected 0..{classes - 1}")
+    out = (raw[..., None] == xp.arange(classes)).astype(dtype)
+    return Tensor(out) if isinstance(indices, Tensor) else out

@@ -1,0 +1,257 @@
+"""Linear algebra: matmul, linear, outer, einsum, tensordot."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ..errors import ShapeError
+from ..op import Op, Sample, Shape, Spec
+from .common import array
+
+
+def _h(F: Any, x: Any) -> Any:
+    """The last two axes exchanged, and conjugated where the values are complex."""
+    x = x.swapaxes(-1, -2)
+    return F.conjugate(x) if x.dtype.kind == "c" else x
+
+
+def _matmul_forward(xp: Any, x: Any, y: Any) -> Any:
+    if x.ndim == 2 and y.ndim == 2:
+        return x.dot(y)  # the same BLAS call at a third of matmul's overhead
+    return xp.matmul(x, y)
+
+
+def _matmul_vjp(F: Any, g: Any, saved: Any, need: Any) -> Any:
+    x, y = saved
+    gx = gy = None
+    if x.ndim == 1 and y.ndim == 1:
+        return (g * _conj(F, y) if need[0] else None, g * _conj(F, x) if need[1] else None)
+    if x.ndim == 1:  # (k) @ (..., k, n) -> (..., n)
+        wide = F.expand_dims(g, -2)
+        gx = (_conj(F, y) * wide).sum(axis=-1) if need[0] else None
+        gy = F.expand_dims(_conj(F, x), -1) * wide if need[1] else None
+        return gx, gy
+    if y.ndim == 1:  # (..., m, k) @ (k) -> (..., m)
+        tall = F.expand_dims(g, -1)
+        gx = tall * _conj(F, y) if need[0] else None
+        gy = (_conj(F, x) * tall).sum(axis=-2) if need[1] else None
+        return gx, gy
+    if need[0]:
+        gx = F.matmul(g, _h(F, y))
+    if need[1]:
+        if y.ndim == 2 and x.ndim > 2:  # one product over all leading axes instead of a sum of small ones
+            x = x.reshape((-1, x.shape[-1]))
+            g = g.reshape((-1, g.shape[-1]))
+        gy = F.matmul(_h(F, x), g)
+    return gx, gy
+
+
+def _conj(F: Any, x: Any) -> Any:
+    return F.conjugate(x) if x.dtype.kind == "c" else x
+
+
+def _matmul_spec(x: Spec, y: Spec) -> Spec:
+    dtype = np.result_type(x.dtype, y.dtype)
+    if not x.shape or not y.shape or x.shape[-1] != y.shape[-2 if len(y.shape) > 1 else 0]:
+        raise ShapeError(f"matmul: inner sizes of {x.shape} and {y.shape} differ")
+    head = np.broadcast_shapes(x.shape[:-2], y.shape[:-2])
+    return Spec(head + x.shape[-2:-1] + (y.shape[-1:] if len(y.shape) > 1 else ()), dtype)
+
+
+def _matmul_samples() -> list[Sample]:
+    shapes: list[tuple[tuple[int, ...], tuple[int, ...]]] = [
+        ((2, 3), (3, 4)), ((3,), (3,)), ((3,), (3, 2)), ((2, 3), (3,)), ((2, 4, 3), (3, 2)), ((2, 1, 2, 3), (3, 3, 2)),
+        ((3,), (2, 3, 2)), ((2, 2, 3), (3,)), ((0, 3), (3, 2)),
+    ]  # fmt: skip
+    samples = [Sample((array(i, a), array(i + 40, b))) for i, (a, b) in enumerate(shapes)]
+    return [*samples, Sample((array(30, (3, 2)).T, array(31, (4, 3)).T))]
+
+
+matmul = Op(
+    "matmul",
+    _matmul_forward,
+    _matmul_vjp,
+    save=(0, 1),
+    broadcasts=True,
+    heavy=True,
+    abstract=_matmul_spec,
+    samples=_matmul_samples,
+    doc="``x @ y``: matrix product of the last two axes; leading axes broadcast, 1-D arrays are vectors.",
+)
+
+
+def _linear_forward(xp: Any, x: Any, weight: Any, bias: Any) -> Any:
+    if x.ndim == 2:
+        out = x.dot(weight.T)
+    else:
+        out = x.reshape(-1, x.shape[-1]).dot(weight.T).reshape(*x.shape[:-1], weight.shape[0])
+    if bias is not None:
+        out += bias
+    return out
+
+
+def _linear_vjp(F: Any, g: Any, saved: Any, need: Any) -> Any:
+    x, weight, bias_shape = saved
+    if g.ndim != 2:
+        flat = g.reshape((-1, g.shape[-1]))
+        x2 = x.reshape((-1, x.shape[-1]))
+    else:
+        flat, x2 = g, x
+    gx = F.matmul(flat, weight) if need[0] else None
+    if gx is not None and g.ndim != 2:
+        gx = gx.reshape(x.shape)
+    gw = F.matmul(flat.T, x2) if need[1] else None
+    gb = flat.sum(axis=0) if need[2] else None
+    return gx, gw, gb
+
+
+def _linear_spec(x: Spec, weight: Spec, bias: Any) -> Spec:
+    return Spec((*x.shape[:-1], weight.shape[0]), np.result_type(x.dtype, weight.dtype))
+
+
+def _linear_samples() -> list[Sample]:
+    def call(t: Any, x: Any, w: Any, b: Any) -> Any:
+        return t.nn.functional.linear(x, w, b)
+
+    return [
+        Sample((array(0, (4, 3)), array(1, (2, 3)), array(2, (2,))), torch=call),
+        Sample((array(3, (2, 4, 3)), array(4, (5, 3)), array(5, (5,))), torch=call),
+        Sample((array(6, (3,)), array(7, (2, 3)), array(8, (2,))), torch=call),
+        Sample((array(9, (4, 3)), array(10, (2, 3)), None), torch=lambda t, x, w: t.nn.functional.linear(x, w)),
+    ]
+
+
+_linear = Op(
+    "linear",
+    _linear_forward,
+    _linear_vjp,
+    save=(0, 1, Shape(2)),
+    heavy=True,
+    abstract=_linear_spec,
+    samples=_linear_samples,
+    doc="``x W^T + b`` over the last axis.",
+)
+
+
+def linear(x: Any, weight: Any, bias: Any = None) -> Any:
+    """``x W^T + b``: x (..., in), weight (out, in), bias (out,) or ``None`` -> (..., out)."""
+    if x.ndim == 0 or x.shape[-1] != weight.shape[-1]:
+        raise ShapeError(
+            f"linear expects inputs whose last axis is {weight.shape[-1]} (weight is {tuple(weight.shape)}), "
+            f"got {tuple(x.shape)}"
+        )
+    return _linear(x, weight, bias)
+
+
+def outer(x: Any, y: Any) -> Any:
+    """Outer product of two vectors: (n), (m) -> (n, m)."""
+    return x.reshape((-1, 1)) * y.reshape((1, -1))
+
+
+def tensordot(x: Any, y: Any, axes: Any = 2) -> Any:
+    """Sum of products over ``axes``: a count of trailing and leading axes, or a pair of axis lists (NumPy's)."""
+    from .common import normalize_axis
+    from .shape import transpose
+
+    if isinstance(axes, int):
+        left, right = tuple(range(x.ndim - axes, x.ndim)), tuple(range(axes))
+    else:
+        left, right = normalize_axis(axes[0], x.ndim, "tensordot"), normalize_axis(axes[1], y.ndim, "tensordot")
+    if [x.shape[a] for a in left] != [y.shape[b] for b in right]:
+        raise ShapeError(f"tensordot: axes {left} of {tuple(x.shape)} and {right} of {tuple(y.shape)} differ in size")
+    keep_x = tuple(i for i in range(x.ndim) if i not in left)
+    keep_y = tuple(i for i in range(y.ndim) if i not in right)
+    inner = int(np.prod([x.shape[a] for a in left], dtype=int))
+    a = transpose(x, keep_x + left).reshape((-1, inner)) if x.ndim else x.reshape((1, 1))
+    b = transpose(y, right + keep_y).reshape((inner, -1)) if y.ndim else y.reshape((1, 1))
+    return matmul(a, b).reshape(tuple(x.shape[i] for i in keep_x) + tuple(y.shape[i] for i in keep_y))
+
+
+# -- einsum ------------------------------------------------------------------------------------------------------------
+
+
+def _einsum_vjp(F: Any, g: Any, saved: Any, need: Any, subscripts: str) -> Any:
+    """Each input's gradient is an einsum of the output's gradient with the other inputs."""
+    inputs, output = subscripts.split("->")
+    terms = inputs.split(",")
+    results = []
+    for i, (term, needed) in enumerate(zip(terms, need)):
+        if not needed:
+            results.append(None)
+            continue
+        others = [t for j, t in enumerate(terms) if j != i]
+        arrays = [_conj(F, a) for j, a in enumerate(saved) if j != i]
+        known = set(output).union(*others) if others else set(output)
+        lost = [c for c in term if c not in known]  # summed over alone: the gradient is constant along them
+        kept = "".join(c for c in term if c in known)
+        grad = F.einsum(",".join([output, *others]) + "->" + kept, g, *arrays)
+        if lost:
+            at = [i for i, c in enumerate(term) if c in lost]
+            grad = F.broadcast_to(F.expand_dims(grad, tuple(at)), saved[i].shape)
+        results.append(grad)
+    return results
+
+
+def _einsum_spec(*specs: Spec, subscripts: str) -> Spec:
+    inputs, output = subscripts.split("->")
+    sizes = {c: n for term, spec in zip(inputs.split(","), specs) for c, n in zip(term, spec.shape)}
+    return Spec(tuple(sizes[c] for c in output), np.result_type(*[s.dtype for s in specs]))
+
+
+_EINSUM = {1: (0,), 2: (0, 1), 3: (0, 1, 2), 4: (0, 1, 2, 3)}
+
+
+def _einsum_op(count: int) -> Op:
+    subscripts = {1: "ab->ba", 2: "ij,jk->ik", 3: "ij,jk,kl->il", 4: "a,ab,b,c->ac"}[count]
+    shapes = {1: [(2, 3)], 2: [(2, 3), (3, 4)], 3: [(2, 3), (3, 4), (4, 2)], 4: [(2,), (2, 3), (3,), (4,)]}[count]
+    arrays = tuple(array(i, s) for i, s in enumerate(shapes))
+    return Op(
+        f"einsum_{count}",
+        lambda xp, *xs, subscripts: xp.einsum(subscripts, *xs, optimize=len(xs) > 1),
+        _einsum_vjp,
+        save=_EINSUM[count],
+        abstract=_einsum_spec,
+        samples=[
+            Sample(arrays, {"subscripts": subscripts}, torch=lambda t, *xs: t.einsum(subscripts, *xs)),
+            Sample(
+                (array(9, (2, 3)),) + arrays[1:] if count == 1 else arrays, {"subscripts": _summed(subscripts)},
+                torch=lambda t, *xs: t.einsum(_summed(subscripts), *xs),
+            ),
+        ],
+        doc="Einstein summation.",
+    )  # fmt: skip
+
+
+def _summed(subscripts: str) -> str:
+    return subscripts.split("->")[0] + "->"
+
+
+_einsum_ops = {count: _einsum_op(count) for count in _EINSUM}
+
+
+def einsum(subscripts: str, *arrays: Any) -> Any:
+    """Einstein summation over one to four arrays, contraction order optimised: ``einsum("bij,bjk->bik", x, y)``.
+
+    Labels are letters; ``...`` and a repeated label within one term are not supported.
+    """
+    text = subscripts.replace(" ", "")
+    if "." in text:
+        raise ShapeError("einsum: '...' is not supported", hint="name every axis by a letter")
+    inputs, arrow, output = text.partition("->")
+    terms = inputs.split(",")
+    if len(terms) != len(arrays) or len(arrays) not in _einsum_ops:
+        raise ShapeError(f"einsum: {subscripts!r} names {len(terms)} arrays, {len(arrays)} were given (1 to 4 are taken)")
+    sizes: dict[str, int] = {}
+    for term, x in zip(terms, arrays):
+        if len(term) != x.ndim or len(set(term)) != len(term):
+            raise ShapeError(f"einsum: term {term!r} does not fit an array of shape {tuple(x.shape)}")
+        for label, size in zip(term, x.shape):
+            if sizes.setdefault(label, size) != size:
+                raise ShapeError(f"einsum: axis {label!r} has sizes {sizes[label]} and {size}")
+    if not arrow:
+        output = "".join(sorted(c for c in sizes if inputs.count(c) == 1))
+    if len(set(output)) != len(output) or not set(output) <= set(sizes):
+        raise ShapeError(f"einsum: output {output!r} must name axes of the inputs, each once")
+    return _einsum_ops[len(arrays)](*arrays, subscripts=f"{inputs}->{output}")

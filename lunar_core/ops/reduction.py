@@ -1,0 +1,380 @@
+"""Reductions: sums, means, extrema, norms, positions of extrema.
+
+``axis`` is an int, a tuple of ints or ``None`` for all axes; negative ones count from the end.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from ..op import OUTPUT, Op, Sample, Shape, Spec
+from .common import array, normalize_axis, reduced_shape
+
+
+def _samples(torch_name: str | None = None, *, low: float = -2, high: float = 2, tuples: bool = True, grad: bool = True) -> Any:
+    def make() -> list[Sample]:
+        table: list[tuple[tuple[int, ...], Any, bool]] = [
+            ((), None, False), ((4,), None, False), ((2, 3), None, True), ((2, 3), 0, False), ((2, 3), -1, True), ((2, 3, 2), 1, False),
+        ]  # fmt: skip
+        if tuples:
+            table += [((2, 3, 2), (0, 2), False), ((2, 3, 2), (0, -1), True)]
+        samples = []
+        for seed, (shape, axis, keepdims) in enumerate(table):
+            call = None
+            if torch_name is not None:
+                call = _torch_call(torch_name, axis, keepdims, len(shape))
+            samples.append(Sample((array(seed, shape, low, high),), {"axis": axis, "keepdims": keepdims}, grad, call))
+        return samples
+
+    return make
+
+
+def _torch_call(name: str, axis: Any, keepdims: bool, ndim: int) -> Any:
+    dims = tuple(range(ndim)) if axis is None else axis
+
+    def call(torch: Any, x: Any) -> Any:
+        function = getattr(torch, name)
+        return function(x, dim=dims, keepdim=keepdims) if ndim else function(x, dim=())
+
+    return call
+
+
+def _expand(F: Any, g: Any, shape: tuple[int, ...], axis: Any, keepdims: bool) -> Any:
+    """A reduced gradient in the input's shape, as a view."""
+    if not keepdims:
+        axes = normalize_axis(axis, len(shape), "reduction")
+        g = F.reshape(g, tuple(1 if i in axes else n for i, n in enumerate(shape)))
+    return F.broadcast_to(g, shape=shape)
+
+
+def _keep_axes(F: Any, y: Any, shape: tuple[int, ...], axis: Any, keepdims: bool) -> Any:
+    if keepdims:
+        return y
+    axes = normalize_axis(axis, len(shape), "reduction")
+    return F.reshape(y, tuple(1 if i in axes else n for i, n in enumerate(shape)))
+
+
+def _reduced(ufunc: Any) -> Any:
+    def abstract(x: Spec, axis: Any = None, keepdims: bool = False, **static: Any) -> Spec:
+        dtype = np.asarray(ufunc(np.ones((1,), x.dtype))).dtype
+        return Spec(reduced_shape(x.shape, axis, keepdims, ufunc.__name__), dtype)
+
+    return abstract
+
+
+def _axes(axis: Any, x: Any, name: str) -> Any:
+    """The axis argument, checked; None stays None, which array libraries reduce fastest."""
+    if axis is None or (type(axis) is int and -x.ndim <= axis < x.ndim):
+        return axis
+    return normalize_axis(axis, x.ndim, name)
+
+
+def _mean_forward(xp: Any, x: Any, axis: Any, keepdims: bool) -> Any:
+    if xp is not np or x.dtype.kind not in "fc" or x.dtype == np.float16:
+        return xp.mean(x, axis=axis, keepdims=keepdims)
+    total = np.add.reduce(x, axis, None, None, keepdims)
+    n = x.size // total.size if total.size else 0
+    if not n:
+        return np.mean(x, axis=axis, keepdims=keepdims)
+    total = np.asarray(total)
+    total /= n
+    return total
+
+
+def _reducer(ufunc: np.ufunc) -> Any:
+    """The forward of a reduction by ``ufunc``; NumPy's own ``sum`` and ``max`` spend more time than the work."""
+    name = {"add": "sum", "maximum": "max", "minimum": "min"}[ufunc.__name__]
+    reduce = ufunc.reduce
+
+    def forward(xp: Any, x: Any, axis: Any, keepdims: bool) -> Any:
+        if xp is np:
+            if axis is None and not keepdims and x.dtype.kind in "fc":  # into an array, where NumPy would give a scalar
+                return reduce(x, None, None, np.empty((), x.dtype))
+            return reduce(x, axis, None, None, keepdims)
+        return getattr(xp, name)(x, axis=axis, keepdims=keepdims)
+
+    return forward
+
+
+_sum_forward = _reducer(np.add)
+
+
+_sum = Op(
+    "sum",
+    _sum_forward,
+    lambda F, g, shape, need, axis, keepdims: (_expand(F, g, shape, axis, keepdims),),
+    save=Shape(0),
+    abstract=_reduced(np.sum),
+    samples=_samples("sum"),
+    doc="Sum over axes.",
+)
+
+
+_apply_sum = _sum.applier(1)
+
+
+def sum(x: Any, axis: Any = None, keepdims: bool = False) -> Any:
+    """Sum of elements over ``axis``; integers and bools sum as the machine's integer, as in NumPy."""
+    return _apply_sum(x, axis=_axes(axis, x, "sum"), keepdims=keepdims)
+
+
+def _count(shape: tuple[int, ...], axis: Any) -> int:
+    return math.prod(shape[a] for a in normalize_axis(axis, len(shape), "mean"))
+
+
+_mean = Op(
+    "mean",
+    _mean_forward,
+    lambda F, g, shape, need, axis, keepdims: (
+        _expand(F, g * (1.0 / max(_count(shape, axis), 1)), shape, axis, keepdims),
+    ),
+    save=Shape(0),
+    abstract=_reduced(np.mean),
+    samples=_samples("mean"),
+    doc="Mean over axes.",
+)
+
+
+_apply_mean = _mean.applier(1)
+
+
+def mean(x: Any, axis: Any = None, keepdims: bool = False) -> Any:
+    """Mean of elements over ``axis``."""
+    return _apply_mean(x, axis=_axes(axis, x, "mean"), keepdims=keepdims)
+
+
+def var(x: Any, axis: Any = None, keepdims: bool = False, correction: float = 0) -> Any:
+    """Variance over ``axis``: the squared deviations' sum over ``n - correction`` (NumPy's ``ddof``; default 0)."""
+    axis = _axes(axis, x, "var")
+    centered = x - mean(x, axis=axis, keepdims=True)
+    total = sum(centered * centered, axis=axis, keepdims=keepdims)
+    return total / (_count(x.shape, axis) - correction)
+
+
+def std(x: Any, axis: Any = None, keepdims: bool = False, correction: float = 0) -> Any:
+    """Standard deviation over ``axis``: the square root of :func:`var`."""
+    from .elementwise import sqrt
+
+    return sqrt(var(x, axis=axis, keepdims=keepdims, correction=correction))
+
+
+def _extremum_vjp(F: Any, g: Any, saved: Any, need: Any, axis: Any, keepdims: bool) -> Any:
+    # ties share the gradient evenly, as torch.amax does
+    x, y = saved
+    shape = x.shape
+    hit = F.equal(x, _keep_axes(F, y, shape, axis, keepdims))
+    hit = F.cast(hit, dtype=x.dtype)
+    share = hit / F.sum(hit, axis=axis, keepdims=True)
+    return (share * _keep_axes(F, g, shape, axis, keepdims),)
+
+
+def _extremum(name: str, torch_name: str) -> Op:
+    return Op(
+        name,
+        _reducer(getattr(np, name + "imum")),
+        _extremum_vjp,
+        save=(0, OUTPUT),
+        abstract=_reduced(getattr(np, name)),
+        samples=_samples(torch_name),
+        doc=f"Largest or smallest element over axes ({name}); ties share the gradient evenly.",
+    )
+
+
+_max = _extremum("max", "amax")
+_min = _extremum("min", "amin")
+
+
+_apply_max = _max.applier(1)
+
+
+def max_(x: Any, axis: Any = None, keepdims: bool = False) -> Any:
+    """Largest element over ``axis``; ties share the gradient evenly (``torch.amax``)."""
+    return _apply_max(x, axis=_axes(axis, x, "max"), keepdims=keepdims)
+
+
+_apply_min = _min.applier(1)
+
+
+def min_(x: Any, axis: Any = None, keepdims: bool = False) -> Any:
+    """Smallest element over ``axis``; ties share the gradient evenly (``torch.amin``)."""
+    return _apply_min(x, axis=_axes(axis, x, "min"), keepdims=keepdims)
+
+
+def _prod_vjp(F: Any, g: Any, x: Any, need: Any, axis: Any, keepdims: bool) -> Any:
+    """Product of all the other elements, computed without a division, so zeros are exact."""
+    shape = x.shape
+    axes = normalize_axis(axis, len(shape), "prod")
+    rest = tuple(i for i in range(len(shape)) if i not in axes)
+    n = math.prod(shape[a] for a in axes)
+    flat = F.reshape(F.transpose(x, rest + axes), tuple(shape[i] for i in rest) + (n,))
+    eye = np.eye(n, dtype=bool)
+    others = F.prod(F.where(_like(eye, x), 1.0, F.expand_dims(flat, -2)), axis=-1, keepdims=False)
+    others = F.reshape(others, tuple(shape[i] for i in rest) + tuple(shape[a] for a in axes))
+    order = tuple(int(i) for i in np.argsort(rest + axes))
+    return (F.transpose(others, order) * _keep_axes(F, g, shape, axis, keepdims),)
+
+
+def _like(host: np.ndarray, x: Any) -> Any:
+    """A host constant on the device of ``x`` (raw or Tensor)."""
+    from .. import backend
+
+    raw = x.data if hasattr(x, "node") else x
+    owner = backend.of(raw)
+    return owner.from_numpy(host, owner.device_of(raw))
+
+
+def _prod_samples() -> list[Sample]:
+    with_zero = np.array([[2.0, 0.0, -3.0], [0.0, 1.5, 0.0]])
+    return [
+        Sample((array(0, (4,)),), {"axis": None, "keepdims": False}, torch=lambda t, x: t.prod(x)),
+        Sample((array(1, (2, 3)),), {"axis": 1, "keepdims": False}, torch=lambda t, x: t.prod(x, dim=1)),
+        Sample((array(2, (2, 3)),), {"axis": 0, "keepdims": True}, torch=lambda t, x: t.prod(x, dim=0, keepdim=True)),
+        Sample((with_zero,), {"axis": -1, "keepdims": False}, torch=lambda t, x: t.prod(x, dim=-1)),
+    ]
+
+
+_prod = Op(
+    "prod",
+    lambda xp, x, axis, keepdims: xp.prod(x, axis=axis, keepdims=keepdims),
+    _prod_vjp,
+    save=0,
+    abstract=_reduced(np.prod),
+    samples=_prod_samples,
+    doc="Product over axes.",
+)
+
+
+def prod(x: Any, axis: Any = None, keepdims: bool = False) -> Any:
+    """Product of elements over ``axis``; the gradient is exact where elements are zero."""
+    return _prod(x, axis=_axes(axis, x, "prod"), keepdims=keepdims)
+
+
+def _logsumexp_forward(xp: Any, x: Any, axis: Any, keepdims: bool) -> Any:
+    top = xp.max(x, axis=axis, keepdims=True)
+    top = xp.where(xp.isfinite(top), top, 0)
+    out = xp.log(xp.sum(xp.exp(x - top), axis=axis, keepdims=True)) + top
+    return out if keepdims else xp.squeeze(out, axis=tuple(range(x.ndim)) if axis is None else axis)
+
+
+_logsumexp = Op(
+    "logsumexp",
+    _logsumexp_forward,
+    lambda F, g, saved, need, axis, keepdims: (
+        F.exp(saved[0] - _keep_axes(F, saved[1], saved[0].shape, axis, keepdims))
+        * _keep_axes(F, g, saved[0].shape, axis, keepdims),
+    ),
+    save=(0, OUTPUT),
+    abstract=_reduced(np.mean),
+    samples=_samples("logsumexp"),
+    doc="log(sum(exp(x))) without overflow.",
+)
+
+
+def logsumexp(x: Any, axis: Any = None, keepdims: bool = False) -> Any:
+    """``log(sum(exp(x)))`` over ``axis`` without overflow; all ``-inf`` gives ``-inf``."""
+    return _logsumexp(x, axis=_axes(axis, x, "logsumexp"), keepdims=keepdims)
+
+
+def _position(name: str) -> Op:
+    return Op(
+        name,
+        lambda xp, x, axis, keepdims: getattr(xp, name)(x, axis=axis, keepdims=keepdims),
+        abstract=lambda x, axis, keepdims: Spec(reduced_shape(x.shape, axis, keepdims, name), np.dtype(np.intp)),
+        samples=[
+            Sample((array(0, (2, 3)),), {"axis": None, "keepdims": False}, False, lambda t, x: getattr(t, name)(x)),
+            Sample((array(1, (2, 3)),), {"axis": 1, "keepdims": False}, False, lambda t, x: getattr(t, name)(x, dim=1)),
+            Sample(
+                (array(2, (2, 3)),), {"axis": 0, "keepdims": True}, False, lambda t, x: getattr(t, name)(x, dim=0, keepdim=True)
+            ),
+        ],
+        doc=f"Position of the first extremum ({name}).",
+    )
+
+
+_argmax = _position("argmax")
+_argmin = _position("argmin")
+
+
+def argmax(x: Any, axis: int | None = None, keepdims: bool = False) -> Any:
+    """Position of the largest element along ``axis`` (in the flattened array when ``None``); the first one at ties."""
+    return _argmax(x, axis=_axes(axis, x, "argmax"), keepdims=keepdims)
+
+
+def argmin(x: Any, axis: int | None = None, keepdims: bool = False) -> Any:
+    """Position of the smallest element along ``axis`` (in the flattened array when ``None``); the first one at ties."""
+    return _argmin(x, axis=_axes(axis, x, "argmin"), keepdims=keepdims)
+
+
+def _truth(name: str) -> Op:
+    return Op(
+        name,
+        lambda xp, x, axis, keepdims: getattr(xp, name)(x, axis=axis, keepdims=keepdims),
+        abstract=lambda x, axis, keepdims: Spec(reduced_shape(x.shape, axis, keepdims, name), np.dtype(bool)),
+        samples=[
+            Sample((np.array([[True, False], [True, True]]),), {"axis": axis, "keepdims": False}, False, call)
+            for axis, call in [
+                (None, lambda t, x: getattr(t, name)(x)),
+                (0, lambda t, x: getattr(t, name)(x, dim=0)),
+            ]
+        ],
+        doc=f"Whether {name} of the elements are true.",
+    )
+
+
+_all = _truth("all")
+_any = _truth("any")
+
+
+def all_(x: Any, axis: Any = None, keepdims: bool = False) -> Any:
+    """Whether all elements over ``axis`` are true."""
+    return _all(x, axis=_axes(axis, x, "all"), keepdims=keepdims)
+
+
+def any_(x: Any, axis: Any = None, keepdims: bool = False) -> Any:
+    """Whether any element over ``axis`` is true."""
+    return _any(x, axis=_axes(axis, x, "any"), keepdims=keepdims)
+
+
+def norm(x: Any, axis: Any = None, keepdims: bool = False, ord: float = 2) -> Any:
+    """Vector norm over ``axis``: ``(sum |x|**ord) ** (1 / ord)``; ``inf`` gives the largest magnitude.
+
+    The gradient of the 2-norm at the zero vector is 0.
+    """
+    from .elementwise import absolute, power, sqrt, where
+
+    axis = _axes(axis, x, "norm")
+    if ord == math.inf:
+        return max_(absolute(x), axis=axis, keepdims=keepdims)
+    if ord == 1:
+        return sum(absolute(x), axis=axis, keepdims=keepdims)
+    if ord == 2:
+        squares = sum(x * x, axis=axis, keepdims=keepdims)
+        zero = squares == 0
+        return where(zero, 0.0, sqrt(where(zero, 1.0, squares)))
+    return power(sum(power(absolute(x), ord), axis=axis, keepdims=keepdims), 1.0 / ord)
+
+
+def _cumsum_vjp(F: Any, g: Any, saved: Any, need: Any, axis: int) -> Any:
+    return (F.flip(F.cumsum(F.flip(g, axis=axis), axis=axis), axis=axis),)
+
+
+_cumsum = Op(
+    "cumsum",
+    lambda xp, x, axis: xp.cumsum(x, axis=axis),
+    _cumsum_vjp,
+    abstract=lambda x, axis: Spec(x.shape, np.cumsum(np.ones(1, x.dtype)).dtype),
+    samples=[
+        Sample((array(0, (4,)),), {"axis": 0}, torch=lambda t, x: t.cumsum(x, 0)),
+        Sample((array(1, (2, 3)),), {"axis": -1}, torch=lambda t, x: t.cumsum(x, -1)),
+        Sample((array(2, (2, 3)),), {"axis": 0}, torch=lambda t, x: t.cumsum(x, 0)),
+    ],
+    doc="Running sum along an axis.",
+)
+
+
+def cumsum(x: Any, axis: int) -> Any:
+    """Running sum along ``axis``."""
+    return _cumsum(x, axis=normalize_axis(axis, x.ndim, "cumsum")[0])

@@ -1,0 +1,81 @@
+"""``lunar_core.layers`` and its siblings: the registry under the names that are pleasant to type."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from ..errors import PluginConflictError, UnknownNameError
+from ..suggest import did_you_mean
+from .groups import FIRST_PARTY, NAMESPACES
+from .registry import Registry, registry
+
+
+class UnknownAttributeError(UnknownNameError, AttributeError):
+    """A namespace has no component of that class name."""
+
+
+class Namespace:
+    """The components of one kind. Attribute = class name, ``layers.Conv2D``; item = registry name, ``layers["conv2d"]``.
+
+    Listing and completion read the entry points' text; a component is imported when it is got.
+    """
+
+    __slots__ = ("_kind", "_registry")
+
+    def __init__(self, kind: str, source: Registry = registry) -> None:
+        self._kind = kind
+        self._registry = source
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("_"):  # copy, pickle and notebooks probe for these; none of them is a component
+            raise AttributeError(f"{self!r} has no attribute {name!r}")
+        classes = self._registry.classes(self._kind)
+        candidates = classes.get(name, [])
+        if not candidates:
+            guess = did_you_mean(name, classes)
+            if not guess:
+                by_item = {c.address: n for n, same in classes.items() for c in same}
+                guess = f"did you mean {by_item[name]!r}?" if name in by_item else ""
+            raise UnknownAttributeError(f"there is no {self._kind} class {name!r}" + (f"; {guess}" if guess else ""))
+        # Aliases of one class share its target; else whoever has a bare name goes before who has not.
+        first = [c for c in candidates if c.status != "conflict" and c.address == c.name] or candidates
+        own = [c for c in first if c.dist == FIRST_PARTY] or first
+        if len({c.value for c in own}) > 1:
+            raise PluginConflictError(
+                f"{self._kind} class {name!r} is provided by {' and by '.join(c.origin for c in own)}",
+                hint="use one of " + ", ".join(f"[{c.address!r}]" for c in own),
+            )
+        return self._registry.get(self._kind, own[0].address)
+
+    def __getitem__(self, name: str) -> Any:
+        return self._registry.get(self._kind, name)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._registry.names(self._kind)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._registry.names(self._kind))
+
+    def __len__(self) -> int:
+        return len(self._registry.names(self._kind))
+
+    def __dir__(self) -> list[str]:
+        return sorted(self._registry.classes(self._kind))
+
+    def _ipython_key_completions_(self) -> list[str]:
+        return self._registry.names(self._kind)
+
+    def __repr__(self) -> str:
+        return f"<namespace of {self._kind} components>"
+
+
+_made: dict[str, Namespace] = {}
+
+
+def namespace(name: str) -> Namespace | None:
+    """The namespace ``lunar_core.<name>``, or ``None`` if that is none."""
+    kind = NAMESPACES.get(name)
+    if kind is None:
+        return None
+    return _made.setdefault(name, Namespace(kind))

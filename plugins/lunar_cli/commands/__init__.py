@@ -1,0 +1,1 @@
+"""The commands of ``lunar``, one module each."""

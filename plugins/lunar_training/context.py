@@ -1,0 +1,57 @@
+"""What a hook gets when it asks for ``ctx``."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from lunar_core import random as streams
+
+from .clock import Clock
+
+
+class Context:
+    """The state of a run that plugins may read, and their way to stop it.
+
+    Usable without a Trainer: a hand-written loop makes one, gives it to its :class:`~lunar_core.hooks.Bus` and moves the
+    clock itself.
+    """
+
+    def __init__(self, model: Any = None, optimizers: Any = (), trainer: Any = None) -> None:
+        self.trainer = trainer  #: the Trainer, or None in a hand-written loop
+        self.model = model  #: the Module that is trained
+        self.optimizers: list[Any] = list(optimizers)  #: those that step, in order
+        self.schedulers: list[Any] = []  #: those that move the optimizers' learning rates
+        self.clock = Clock()
+        self.stage: str | None = None  #: "train", "eval", "predict" or None between passes
+        self.phase: str | None = None  #: what the loop is doing: "fetch", "forward", "backward", "step", ...
+        self.rank = 0  #: this process among ``world_size``
+        self.world_size = 1
+        self.epochs: int | None = None  #: the epoch count at which the run ends
+        self.steps_per_epoch: int | None = None
+        self.history: Any = None  #: the History so far
+        self.run_dir: Any = None  #: the RunDir, or None when nothing is written
+        self.stop_reason: str | None = None
+
+    @property
+    def optimizer(self) -> Any:
+        """The first optimizer."""
+        return self.optimizers[0] if self.optimizers else None
+
+    @property
+    def should_stop(self) -> bool:
+        """Whether somebody has asked the run to stop."""
+        return self.stop_reason is not None
+
+    def stop(self, reason: str) -> None:
+        """Ask the run to end after the current batch. Sticky: the first reason stays, nothing takes it back."""
+        if self.stop_reason is None:
+            self.stop_reason = reason
+
+    def rng(self, purpose: str) -> np.random.Generator:
+        """A fresh generator for (seed, ``purpose``, optimizer step): the same numbers whenever this step is run again.
+
+        A plugin that draws more than once a step under one purpose keeps the generator, or uses a purpose for each.
+        """
+        return streams.generator(purpose, self.clock.step)

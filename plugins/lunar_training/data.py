@@ -1,0 +1,187 @@
+"""What a run takes as data, checked once, and the loaders that cut it into batches."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from lunar_core import backend
+from lunar_core import random as streams
+from lunar_core.contracts.dataset import Dataset
+from lunar_core.dtypes import is_floating
+from lunar_core.errors import DataError
+from lunar_core.tensor import Tensor
+
+NAMES = ("inputs", "targets", "weights")
+
+
+class ArraySource:
+    """Examples that lie in arrays of one length: ``(inputs, targets)`` or ``(inputs, targets, weights)``."""
+
+    def __init__(self, arrays: tuple[Any, ...]) -> None:
+        self.arrays = arrays
+
+    def __len__(self) -> int:
+        return len(self.arrays[0])
+
+    def take(self, index: Any) -> tuple[Any, ...]:
+        """The batch of the examples ``index`` (int64 array or slice)."""
+        if isinstance(index, slice):
+            return tuple(array[index] for array in self.arrays)
+        return tuple(array.take(_on(index, array), axis=0) for array in self.arrays)
+
+
+class DatasetSource:
+    """Examples of a :class:`~lunar_core.contracts.dataset.Dataset`, asked for a batch at a time."""
+
+    def __init__(self, dataset: Dataset) -> None:
+        self.dataset = dataset
+
+    def __len__(self) -> int:
+        return len(self.dataset)
+
+    def take(self, index: Any) -> tuple[Any, ...]:
+        return tuple(_as_array(part, "batch") for part in self.dataset[index])
+
+
+def _on(index: np.ndarray, array: Any) -> Any:
+    """``index`` where ``array`` lies."""
+    return index if isinstance(array, np.ndarray) else backend.of(array).from_numpy(index, backend.of(array).device_of(array))
+
+
+def as_source(data: Any, what: str, targets: bool = True) -> ArraySource | DatasetSource:
+    """``data`` as something to take batches from; ``what`` names it in errors ("training data").
+
+    Takes ``(inputs, targets)`` or ``(inputs, targets, weights)`` of arrays, Tensors or lists, or a Dataset. With
+    ``targets=False``, inputs alone will do, and what comes with them is dropped.
+
+    Raises :class:`DataError` when it is empty, when lengths differ, or when it is something else.
+    """
+    if isinstance(data, Dataset):
+        source: ArraySource | DatasetSource = DatasetSource(data)
+    else:
+        if not targets and not isinstance(data, tuple):
+            data = (data,)
+        if not isinstance(data, (tuple, list)) or not (1 if not targets else 2) <= len(data) <= 3:
+            got = f"a {type(data).__name__} of {len(data)}" if isinstance(data, (tuple, list)) else type(data).__name__
+            raise DataError(
+                f"{what}: expected a pair (inputs, targets), a triple with weights, or a Dataset, got {got}",
+                hint="for example trainer.fit((x, y), epochs=5)",
+            )
+        arrays = tuple(_as_array(part, f"{what}, {name}") for part, name in zip(data, NAMES))
+        if any(array.ndim == 0 for array in arrays):
+            raise DataError(f"{what}: expected one entry per example along the first axis, got a single number")
+        if len({len(array) for array in arrays}) > 1:
+            lengths = ", ".join(f"{len(array)} {name}" for array, name in zip(arrays, NAMES))
+            raise DataError(f"{what}: the numbers of examples differ: {lengths}")
+        if len(arrays) == 3:
+            _check_weights(arrays[2], what)
+        source = ArraySource(arrays)
+    if not len(source):
+        raise DataError(f"{what}: there are no examples")
+    return source
+
+
+def _as_array(part: Any, what: str) -> Any:
+    if isinstance(part, Tensor):
+        part = part.data
+    if isinstance(part, np.ndarray):
+        array: Any = np.asarray(part)  # a memmap stays on disk and becomes a plain array to index
+    elif backend.is_array(part):
+        return part
+    else:
+        try:
+            array = np.asarray(part)
+        except ValueError as exc:
+            raise DataError(f"{what}: examples of uneven shape ({exc})") from exc
+    if array.dtype.kind not in "biufc" and not is_floating(array.dtype):
+        raise DataError(f"{what}: expected numbers, got dtype {array.dtype}")
+    return array
+
+
+def _check_weights(weights: Any, what: str) -> None:
+    if weights.ndim != 1:
+        raise DataError(f"{what}: expected one weight per example, got weights of shape {weights.shape}")
+    if not bool((weights >= 0).all()) or not math.isfinite(float(weights.sum())):
+        raise DataError(f"{what}: weights must be finite and >= 0")
+
+
+def split_off(source: ArraySource | DatasetSource, fraction: float) -> tuple[Any, Any]:
+    """(training part, validation part): the last ``fraction`` of the examples in an order drawn once from the seed.
+
+    The draw is that of (seed, "split", 0), so it does not depend on anything drawn before.
+    """
+    n = len(source)
+    held_out = round(n * fraction)
+    if not 0 < fraction < 1 or not 0 < held_out < n:
+        raise DataError(
+            f"val={fraction!r}: {held_out if 0 < fraction < 1 else 'no'} of {n} examples would be held out",
+            hint="a fraction between 0 and 1 that leaves examples on both sides, or a pair (x, y)",
+        )
+    order = streams.generator("split", 0).permutation(n)
+    train, held = np.sort(order[: n - held_out]), np.sort(order[n - held_out :])
+    return Picked(source, train), Picked(source, held)
+
+
+class Picked:
+    """Some examples of another source, by index; nothing is copied."""
+
+    def __init__(self, source: Any, indices: np.ndarray) -> None:
+        self.source = source
+        self.indices = indices
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+    def take(self, index: Any) -> tuple[Any, ...]:
+        return self.source.take(self.indices[index])
+
+
+class Loader:
+    """The batches of a source: tuples of raw arrays, in the order that was set last.
+
+    - ``order``: int64 indices of the examples, or ``None`` for their own order.
+    - ``drop_last``: leave out a last batch that is smaller than ``batch_size``.
+    """
+
+    def __init__(self, source: Any, batch_size: int, drop_last: bool = False) -> None:
+        self.source = source
+        self.batch_size = batch_size
+        self.drop_last = drop_last
+        self.order: np.ndarray | None = None
+
+    def __len__(self) -> int:
+        n = len(self.source) if self.order is None else len(self.order)
+        return n // self.batch_size if self.drop_last else -(-n // self.batch_size)
+
+    def __iter__(self) -> Iterator[tuple[Any, ...]]:
+        take, order, size = self.source.take, self.order, self.batch_size
+        for i in range(len(self)):
+            span = slice(i * size, (i + 1) * size)
+            yield take(span if order is None else order[span])
+
+
+def epoch_order(n: int, epoch: int) -> np.ndarray:
+    """The permutation of ``n`` examples for ``epoch`` under the current seed; a function of those three alone."""
+    return streams.generator("shuffle", epoch).permutation(n)
+
+
+class Placer:
+    """Puts raw batches where and how the model wants them: device and floating dtype."""
+
+    def __init__(self, device: str | None, dtype: np.dtype) -> None:
+        self.device = device
+        self.dtype = dtype
+
+    def __call__(self, array: Any) -> Any:
+        if array.dtype != self.dtype and is_floating(array.dtype):
+            array = array.astype(self.dtype)
+        if self.device is not None:
+            own = backend.of(array)
+            if own.device_of(array) != self.device:
+                target = backend.for_device(self.device)
+                array = target.from_numpy(own.to_numpy(array), self.device)
+        return array
