@@ -334,7 +334,7 @@ def _step(node: Node, g: Any, grads: dict[Any, Any], create_graph: bool, wanted:
         F = _differentiable
         saved = _as_tensors(node, saved)
     else:
-        F = _raw_namespace(g[0] if type(g) is list else g)
+        F = _raw_namespace(g if type(g) is not list else next(gi for gi in g if gi is not None))
     if node.static:
         results = op.vjp(F, g, saved, need, **node.static)
     else:

@@ -125,7 +125,7 @@ class Component:
             slots=False,
             eq=False,
             repr=False,
-            init=False if _inherits_written_init(cls) else None,
+            init=not _inherits_written_init(cls),
             auto_attribs=True,
             auto_detect=True,
             on_setattr=attrs.setters.NO_OP if own_setattr else None,
@@ -135,9 +135,9 @@ class Component:
         # (attrs made one for the hooks that `__init__` relies on; it goes, and the inherited one is seen again.)
         if not own_setattr and "__setattr__" in vars(cls):
             del cls.__setattr__
-        declared = attrs.fields(cls)
-        if _inherits_written_init(cls) and "__init__" not in vars(cls) and not all(a.inherited for a in declared):
-            own = ", ".join(a.name for a in declared if not a.inherited)
+        declared = fields(cls)
+        if _inherits_written_init(cls) and "__init__" not in vars(cls) and not all(_inherited(a) for a in declared):
+            own = ", ".join(a.name for a in declared if not _inherited(a))
             raise HyperparameterError(
                 f"{cls.__name__} declares {own}, which the __init__ that it inherits does not set",
                 hint="write an __init__ that calls super().__init__ and sets them",
@@ -158,7 +158,7 @@ class Component:
     def config(self) -> dict[str, Any]:
         """The hyperparameters by name, values as they are. ``lc.to_config`` turns them into plain data."""
         if not _has_written_init(type(self)):
-            return {a.alias: getattr(self, a.name) for a in _config_fields(type(self))}
+            return {_alias(a): getattr(self, a.name) for a in _config_fields(type(self))}
         values = {}
         for name in self.config_names():
             try:
@@ -173,9 +173,9 @@ class Component:
     @classmethod
     def config_names(cls) -> dict[str, bool]:
         """What ``from_config_fields`` takes by name, and whether it must be given."""
-        own = cls.from_config_fields.__func__ is not Component.from_config_fields.__func__
+        own = _function(cls.from_config_fields) is not _function(Component.from_config_fields)
         if not own and not _has_written_init(cls):
-            return {a.alias: a.default is NOTHING for a in _config_fields(cls)}
+            return {_alias(a): a.default is NOTHING for a in _config_fields(cls)}
         parameters = inspect.signature(cls.from_config_fields if own else cls).parameters.values()
         named = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
         return {p.name: p.default is p.empty for p in parameters if p.kind in named}
@@ -271,7 +271,7 @@ def _add_type_checks(cls: type, attributes: list[attrs.Attribute]) -> list[attrs
     """Give every field declared by ``cls`` the check that follows from its annotation."""
     result = []
     for a in attributes:
-        if a.inherited:
+        if _inherited(a):
             result.append(a)
             continue
         annotation = fieldtypes.resolve(a.type, cls)
@@ -300,12 +300,24 @@ def _type_converter(accept: fieldtypes.Accept) -> Callable[[Any, Any, Any], Any]
     return convert
 
 
+def _alias(attribute: attrs.Attribute) -> str:
+    return attribute.alias or attribute.name
+
+
+def _inherited(attribute: attrs.Attribute) -> bool:
+    return bool(getattr(attribute, "inherited", False))
+
+
+def _function(method: Any) -> Any:
+    return getattr(method, "__func__", method)
+
+
 def _config_fields(cls: type) -> list[attrs.Attribute]:
     return [a for a in fields(cls) if a.init and a.metadata.get("lunar_config", True)]
 
 
 def _is_default(attribute: attrs.Attribute, value: Any) -> bool:
-    default = attribute.default
+    default: Any = attribute.default
     if default is NOTHING:
         return False
     if isinstance(default, attrs.Factory):  # type: ignore[arg-type]

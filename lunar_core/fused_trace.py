@@ -220,6 +220,8 @@ class Symbol:
         return self._trace.branch(self._node)
 
     def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):  # Python and NumPy ask for protocols that are not there
+            raise AttributeError(name)
         raise FusedError(f"{self._trace.name}: .{name} of a value is not known while tracing", hint=_WHOLE)
 
     __add__, __radd__ = _binary(np.add)
@@ -288,11 +290,13 @@ _FUNCTIONS: dict[Any, Callable[..., Any]] = {
 }
 
 
-def trace(name: str, function: Callable[..., Any], arguments: dict[str, Any], arrays: frozenset[str]) -> Trace:
-    """Trace ``function(**arguments)``.
+def trace(
+    name: str, call: Callable[[Sequence[Any]], Any], arguments: dict[str, Any], arrays: frozenset[str]
+) -> Trace:
+    """Trace ``call(values)``, where ``values`` stand in the order of ``arguments``.
 
-    ``arguments`` maps every parameter to its value in this call, in order. Those named in ``arrays`` are traced as
-    arrays, ints and floats as numbers, tuples of them as tuples; everything else is handed over as it is.
+    ``arguments`` maps every parameter to its value in this call. Those named in ``arrays`` are traced as arrays, ints and
+    floats as numbers, tuples of them as tuples; everything else is handed over as it is.
     """
     numbers: dict[tuple[Any, ...], Any] = {}
     for key, value in arguments.items():
@@ -310,7 +314,7 @@ def trace(name: str, function: Callable[..., Any], arguments: dict[str, Any], ar
             return tuple(result.input((key, i), False, kinds[type(v)]) for i, v in enumerate(value))
         return value
 
-    returned = function(*[symbol(key, value) for key, value in arguments.items()])
+    returned = call([symbol(key, value) for key, value in arguments.items()])
     result.returns_tuple = isinstance(returned, (tuple, list))
     items = list(returned) if result.returns_tuple else [returned]
     for item in items:

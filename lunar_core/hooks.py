@@ -18,6 +18,7 @@ from __future__ import annotations
 import os
 import random
 import warnings
+import weakref
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -81,7 +82,7 @@ class Bus:
             self._read_manager()
             subscribe = getattr(manager, "on_change", None)
             if subscribe is not None:
-                self._unsubscribe = subscribe(self._manager_changed)
+                self._unsubscribe = subscribe(_weakly(self._manager_changed))
         self._compile()
 
     # -- plugins -----------------------------------------------------------------------------------------------------
@@ -255,6 +256,18 @@ class Bus:
     def pairs(self) -> Pairs:
         """A block within which every opened pair is closed; see :class:`Pairs`."""
         return Pairs(self)
+
+
+def _weakly(method: Callable[..., None]) -> Callable[..., None]:
+    """Calls ``method`` as long as its object lives, so that the process-wide manager keeps no bus alive."""
+    reference = weakref.WeakMethod(method)
+
+    def call(*args: Any) -> None:
+        alive = reference()
+        if alive is not None:
+            alive(*args)
+
+    return call
 
 
 def _where(function: Callable[..., Any]) -> str:

@@ -427,7 +427,7 @@ checkpoint = Group("checkpoint")
 
 @checkpoint.decide()
 def lunar_should_save(ctx):
-    """Asked after each epoch: True or False; the first answer wins. Without an answer nothing is saved."""
+    """Asked after each epoch by whoever writes checkpoints: True or False. Without an answer its own policy holds."""
 
 
 @checkpoint.filter("state")

@@ -466,7 +466,8 @@ def _locate(exc: LunarError, module: Module) -> None:
         exc._path = ""  # type: ignore[attr-defined]
     elif inner is not module:
         name = next((n for n, child in module.named_children() if child is inner), type(inner).__name__)
-        exc._path = _join(name, exc._path)  # type: ignore[attr-defined]
+        path = exc._path  # type: ignore[attr-defined]
+        exc._path = _join(name, path) if path else name  # type: ignore[attr-defined]
     exc._inner = module  # type: ignore[attr-defined]
     path = exc._path  # type: ignore[attr-defined]
     exc.where = f'"{path}" ({exc._label})' if path else exc._label  # type: ignore[attr-defined]

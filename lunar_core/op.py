@@ -268,6 +268,15 @@ class Op:
         bad = [a for a in known if a.dtype.kind not in "biufcV"]
         if bad:
             return DTypeError(f"{self.name}: cannot compute with dtype {bad[0].dtype}")
+        if isinstance(exc, ValueError):
+            try:
+                self.infer(*arrays, **static)  # the shape rule often says it better than the array library
+            except ShapeError as better:
+                return better
+            except Exception:
+                if self.broadcasts:
+                    shapes = " and ".join(str(tuple(a.shape)) for a in known)
+                    return ShapeError(f"{self.name}: shapes {shapes} do not broadcast together")
         text = f"{self.name}({shown}{options}): {exc}"
         if isinstance(exc, TypeError):
             return DTypeError(text)

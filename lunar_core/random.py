@@ -8,7 +8,6 @@ again, in any order, without the ones before it. A stream is advanced by :meth:`
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import operator
 from collections.abc import Iterator
 from typing import Any
@@ -35,6 +34,8 @@ class Stream:
 
     def rekey(self, seed: int) -> None:
         """Start anew under another seed."""
+        import hashlib  # not before the first draw: it costs import time
+
         digest = hashlib.sha256(f"{seed}/{self.purpose}".encode()).digest()
         self._key = int.from_bytes(digest[:16], "little")
         self.index = 0

@@ -40,7 +40,7 @@ from .shape import (
     transpose,
     unbind,
 )
-from . import methods  # isort: skip
+from . import methods, numpy_protocol  # isort: skip
 import sys as _sys
 
 autograd._differentiable = _sys.modules[__name__]

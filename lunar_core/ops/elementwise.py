@@ -351,3 +351,5 @@ to_device = Op(
     samples=[Sample((array(0, (2, 3)),), {"device": "cpu"}, torch=lambda t, x: x.to("cpu"))],
     doc="A copy on another device; the gradient travels back.",
 )
+
+__all__ = ["clip", *[_name for _name, _value in globals().items() if isinstance(_value, Op) and not _name.startswith("_")]]  # noqa: PLE0604

@@ -46,7 +46,8 @@ class Catalogue:
     def names(self, kind: str, pattern: str = "*") -> list[str]:
         """The names by which components of a kind can be used, sorted. Nothing is imported.
 
-        ``pattern`` is one as for file names, ``"ada*"``. A component whose bare name belongs to another is listed as ``dist/name``. What is switched off is left out.
+        ``pattern`` is one as for file names, ``"ada*"``. A component whose bare name belongs to another is listed as
+        ``dist/name``. What is switched off is left out.
         """
         self._look(kind)
         found = {c.address: c.name for c in self._of(kind) if c.status != "blocked"}

@@ -16,7 +16,7 @@ class UnknownAttributeError(UnknownNameError, AttributeError):
 
 
 class Namespace:
-    """The components of one kind. Attribute = class name, ``layers.Conv2D``; item = registry name, ``layers["conv2d"]``.
+    """The components of a kind. Attribute = class name, ``layers.Conv2D``; item = registry name, ``layers["conv2d"]``.
 
     Listing and completion read the entry points' text; a component is imported when it is got.
     """

@@ -173,8 +173,8 @@ class Registry(Catalogue):
                             self._enlist(manager, component, target, failures)
         finally:
             self._thread.loading_hooks = False
-        for error in failures:
-            self._complain(str(error), error)
+        for failure in failures:
+            self._complain(str(failure), failure)
         for component in [c for c in self._records if c.status == "loaded"]:
             self._announce(component)
 

@@ -3,7 +3,7 @@
 - ``LUNAR_DISABLE_PLUGINS="optimizers.adam,dist:foo"``: names may hold ``*``, ``foo/adam`` means the adam of ``foo``.
 - ``LUNAR_DISABLE_PLUGIN_AUTOLOAD=1``: nothing but first-party components and what is registered by hand.
 - ``LUNAR_PLUGIN_STRICT=1``: what would be a warning about a plugin is an error.
-- ``[tool.lunar]`` of the nearest ``pyproject.toml`` that has one, or ``lunar.toml``, from the working directory upwards::
+- ``[tool.lunar]`` of the nearest ``pyproject.toml`` that has one, or ``lunar.toml``, upwards of the working directory::
 
     [tool.lunar]                      # lunar.toml: without the prefix tool.lunar
     disable = ["optimizers.adam", "dist:foo"]

@@ -6,7 +6,6 @@ source text.
 
 from __future__ import annotations
 
-import sys
 import traceback
 import warnings
 from collections.abc import Sequence
@@ -20,20 +19,33 @@ INTERRUPTED = 130
 
 
 class Commands(click.Group):
-    """Commands by registry name (kind ``"command"``), each imported when it is run."""
+    """Commands by registry name (kind ``"command"``), each imported when it is run.
+
+    A hook plugin may add further ones in ``lunar_register_commands(group)``. Hook plugins have to be imported for that,
+    so they are asked only for the help page and for a name that the registry lacks.
+    """
+
+    _asked = False
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         from lunar_core.plugins import registry
 
-        return registry.names("command")
+        self._ask_hook_plugins()
+        return sorted({*registry.names("command"), *self.commands})
 
     def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
-        return load_command(name) if name in self.list_commands(ctx) else None
+        from lunar_core.plugins import registry
+
+        if name in registry.names("command"):
+            return load_command(name)
+        self._ask_hook_plugins()
+        return self.commands.get(name)
 
     def resolve_command(self, ctx: click.Context, args: list[str]) -> tuple[str | None, click.Command | None, list[str]]:
         if args[0].startswith("-"):
             return super().resolve_command(ctx, args)  # click's own message about the option
-        return args[0], load_command(args[0]), args[1:]
+        command = self.get_command(ctx, args[0])
+        return args[0], load_command(args[0]) if command is None else command, args[1:]
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         from lunar_cli.summary import summary
@@ -41,12 +53,25 @@ class Commands(click.Group):
 
         rows = []
         for name in self.list_commands(ctx):
+            if name in self.commands:
+                rows.append((name, self.commands[name].get_short_help_str(80)))
+                continue
             info = registry.info("command", name)
             origin = "" if info.dist == FIRST_PARTY else f" [{info.dist} {info.version}]"
             rows.append((name, f"{summary(info.target)}{origin}".strip()))
         if rows:
             with formatter.section("Commands"):
                 formatter.write_dl(rows)
+
+    def _ask_hook_plugins(self) -> None:
+        from lunar_core.plugins import registry
+
+        if not self._asked and registry.components("plugin"):
+            self._asked = True
+            registry.load_hook_plugins()
+            tell = registry.manager.bus.register_commands
+            if tell is not None:
+                tell(self)
 
 
 def load_command(name: str) -> click.Command:
@@ -163,7 +188,3 @@ def _show_warning(message: Warning | str, category: type[Warning], filename: str
 def _say(label: str, color: str, text: str) -> None:
     click.echo(click.style(label, fg=color, bold=True) + text, err=True)
 
-
-def run() -> None:
-    """The console script."""
-    sys.exit(main())

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
 
 from lunar_core import random as streams
+from lunar_core.hooks import Bus
 
 from .clock import Clock
 
@@ -20,6 +22,7 @@ class Context:
 
     def __init__(self, model: Any = None, optimizers: Any = (), trainer: Any = None) -> None:
         self.trainer = trainer  #: the Trainer, or None in a hand-written loop
+        self.bus: Any = None  #: the hooks of this run, see :meth:`make_bus`
         self.model = model  #: the Module that is trained
         self.optimizers: list[Any] = list(optimizers)  #: those that step, in order
         self.schedulers: list[Any] = []  #: those that move the optimizers' learning rates
@@ -31,8 +34,16 @@ class Context:
         self.epochs: int | None = None  #: the epoch count at which the run ends
         self.steps_per_epoch: int | None = None
         self.history: Any = None  #: the History so far
+        self.config: dict[str, Any] = {}  #: the run's settings as plain data
         self.run_dir: Any = None  #: the RunDir, or None when nothing is written
         self.stop_reason: str | None = None
+
+    def make_bus(self, plugins: Iterable[Any] = (), *, installed: bool = True, timing: bool = False) -> Bus:
+        """The compiled hooks of this run: of the installed hook plugins, unless ``installed=False``, and of ``plugins``."""
+        from lunar_core.plugins import registry
+
+        self.bus = Bus(plugins, ctx=self, manager=registry.manager if installed else None, timing=timing)
+        return self.bus
 
     @property
     def optimizer(self) -> Any:

@@ -1,0 +1,121 @@
+"""Model: an architecture as a component.
+
+Hyperparameters are fields, ``setup`` makes the parts, ``forward`` joins them::
+
+    class MLP(Model):
+        hidden: tuple[int, ...] = (64, 64)
+
+        def setup(self):
+            self.layers = Sequential(*[part for width in self.hidden for part in (Dense(width), ReLU())], Dense(10))
+
+        def forward(self, x):
+            return self.layers(x.flatten(1))
+
+The parts may learn their input sizes from the first call. ``input_shape``, the shape of one example without the batch
+axis, makes a model build itself at once; one that was built by a call notes it there, so that its configuration always
+gives back a model whose parameters exist.
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from ..component import Component, field, non_negative
+from ..modes import no_grad
+from ..module import Module
+from ..ops.creation import zeros
+
+
+class Model(Component, Module):
+    """Base of architectures: write ``setup`` and ``forward``."""
+
+    kind: ClassVar[str] = "model"
+
+    input_shape: tuple[int, ...] | None = field(
+        default=None, validator=non_negative, kw_only=True, doc="shape of one example; None learns it from the first call"
+    )
+
+    def __attrs_post_init__(self) -> None:
+        self.setup()
+        if self.built:
+            return
+        self._missing_build = self._special = True
+        if self.input_shape is not None:
+            self.eval()  # no statistics are updated and no dropout mask is drawn
+            with no_grad():
+                self(*self.example())
+            self.train()
+
+    def setup(self):
+            self.layers = Sequential(*[part for width in self.hidden for part in (Dense(width), ReLU())], Dense(10))
+
+        def forward(self, x):
+            return self.layers(x.flatten(1))
+
+The parts may learn their input sizes from the first call. ``input_shape``, the shape of one example without the batch
+axis, makes a model build itself at once; one that was built by a call notes it there, so that its configuration always
+gives back a model whose parameters exist.
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from ..component import Component, field, non_negative
+from ..modes import no_grad
+from ..module import Module
+from ..ops.creation import zeros
+
+
+class Model(Component, Module):
+    """Base of architectures: write ``setup`` and ``forward``."""
+
+    kind: ClassVar[str] = "model"
+
+    input_shape: tuple[int, ...] | None = field(
+        default=None, validator=non_negative, kw_only=True, doc="shape of one example; None learns it from the first call"
+    )
+
+    def __attrs_post_init__(self) -> None:
+        self.setup()
+        self._missing_build = self._special = True
+        if self.input_shape is not None:
+            training = self.training
+            self.eval()  # no statistics are updated and no dropout mask is drawn
+            with no_grad():
+                self(*self.example())
+            self.train(training)
+
+    def setup(self) -> None:
+        """Make the parts as attributes, from the hyperparameters."""
+
+    def example(self) -> tuple[Any, ...]:
+        """Inputs of ``forward`` for one example of ``input_shape``: zeros of the default dtype, on the default device.
+
+        A model of other inputs, such as token indices, overrides it.
+        """
+        assert self.input_shape is not None
+        return (zeros((1, *self.input_shape)),)
+
+    def build(self, *inputs: Any) -> None:
+        shape = getattr(inputs[0], "shape", None) if inputs else None
+        if shape:
+            self.input_shape = tuple(shape[1:])
+
+    def _call_special(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        if not self._missing_build:
+            return super()._call_special(args, kwargs)
+        # A first call that fails, such as one with the axes in the wrong order, leaves no part built for its inputs.
+        before = [(module, dict(vars(module))) for module in self.modules() if module._missing_build]
+        try:
+            return super()._call_special(args, kwargs)
+        except BaseException:
+            for module, attributes in before:
+                vars(module).clear()
+                vars(module).update(attributes)
+            raise
+
+    def _label(self) -> str:
+        return Component.__repr__(self)
+
+    __repr__ = Module.__repr__

@@ -1,0 +1,437 @@
+"""``fused``: write an elementwise function once, run it without temporaries, hand it whole to a compiler.
+
+A fused function is plain Python over arrays and numbers::
+
+    @lc.fused
+    def gelu(x):
+        return 0.5 * x * (1.0 + np.tanh(0.7978845608 * (x + 0.044715 * x**3)))
+
+    @lc.fused(into=("p", "m"))
+    def momentum(p, g, m, lr, beta, nesterov):
+        m = beta * m + g
+        return p - lr * (g + beta * m if nesterov else m), m
+
+It uses arithmetic, comparisons, ``np.where`` and NumPy's elementwise functions (``np.sqrt``, ``np.maximum``, any ufunc
+with one result), all of which mean the same on one number and on an array, and it returns one value or a tuple. The
+first call with arguments of given kinds traces it; from then on the calls run what the trace became:
+
+- as NumPy calls over chunks that fit into the cache, into scratch memory that is made once per thread, so that nothing
+  is allocated besides the results; large arrays are divided among threads (:func:`set_num_threads`);
+- or as a kernel that a compiler in ``fused.compilers`` made from the same program;
+- arrays of another library (CuPy) and operands that broadcast or are strided go through the function as it stands.
+
+Arguments. Arrays are seen one element at a time; they broadcast. Python ints and floats (and tuples of them) may change
+from call to call: what depends on them alone, such as ``1 - beta**step``, is computed once per call in Python's double
+precision, then used as a weak scalar of the arrays' dtype. Booleans, strings and ``None`` select code: each value gets a
+trace of its own. An ``if`` on a number is traced for both sides as needed; an ``if`` on an array is an error, use
+``np.where``.
+
+Numbers. Results are those of NumPy's dtype rules, except that float16 and bfloat16 are computed in float32 and rounded
+once, at the end. NaN and infinity are computed as NumPy computes them, without warnings.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import warnings
+from collections.abc import Callable, Sequence
+from typing import Any, overload
+
+import numpy as np
+
+from .errors import ShapeError
+from .fused_program import Compiler, Program, is_half
+from .fused_run import Runner, get_num_threads, set_num_threads
+from .fused_source import compile_source, scalars_source
+from .fused_trace import FusedError, Trace, evaluate, trace
+
+__all__ = ["Compiler", "Fused", "FusedError", "Plan", "Program", "fused", "get_num_threads", "set_num_threads"]
+
+_MAX_KINDS = 256  # distinct kinds of calls kept per function
+_MAX_VARIANTS = 64  # distinct outcomes of branches on numbers kept per kind of call
+_NUMBERS = (int, float)
+_STATIC = (bool, str, bytes, type(None))
+_FLOAT32 = np.dtype(np.float32)
+
+compilers: list[Compiler] = []
+
+
+class Plan:
+    """A fused function made ready for one kind of call: dtypes, static arguments and branches on numbers are settled.
+
+    ``program`` is what a compiler gets; ``runner`` executes it on NumPy arrays. ``touched`` are the names of the array
+    parameters that are read or written: an optimizer need not even make the others.
+    """
+
+    def __init__(self, traced: Trace, program: Program, positions: dict[str, int], scalars: Sequence[int]) -> None:
+        names = list(positions)
+        self.program = program
+        self.touched = program.touched
+        self.trace = traced
+        self.runner = Runner(program)
+        self.compiled_by: str | None = None
+        self._positions = positions
+        self._scalars = scalars
+        self._wanted = [c.node for c in program.constants]
+        self.scalars_source, namespace = scalars_source([names[i] for i in scalars], self._wanted, traced.guards)
+        self._compute = compile_source(self.scalars_source, "scalars", namespace)
+        #: For each kernel argument the position of its array among the function's arguments.
+        self.inputs = [positions[str(s.source)] for s in program.arguments if isinstance(s.source, str)]
+        self._take_compiled()
+
+    def constants(self, values: Sequence[Any]) -> Sequence[Any] | None:
+        """The kernel's constants for a call, or ``None`` where this plan was made for other branches."""
+        try:
+            return self._compute(*[values[i] for i in self._scalars])
+        except (ArithmeticError, ValueError):  # where Python raises, NumPy has infinity or NaN
+            return self._constants_by_numpy(values)
+
+    def _constants_by_numpy(self, values: Sequence[Any]) -> Sequence[Any] | None:
+        numbers = {}
+        for path in self.trace.numbers:
+            value = values[self._positions[path[0]]]
+            numbers[path] = value[path[1]] if len(path) > 1 else value
+        guards = evaluate([node for node, _ in self.trace.guards], numbers)
+        if any(bool(value) != taken for value, (_, taken) in zip(guards, self.trace.guards)):
+            return None
+        return evaluate(self._wanted, numbers)
+
+    def _take_compiled(self) -> None:
+        for compiler in compilers:
+            name = getattr(compiler, "name", None) or getattr(compiler, "__name__", repr(compiler))
+            try:
+                kernel = compiler(self.program)
+            except Exception as exc:  # a compiler that fails must not take the program down: the reference is there
+                warnings.warn(
+                    f"fused function {self.program.name}: compiler {name} failed and is passed over: {exc!r}",
+                    RuntimeWarning,
+                    stacklevel=2,
+                )
+                continue
+            if kernel is not None:
+                self.runner.compiled = kernel
+                self.compiled_by = name
+                return
+
+
+class _Layout:
+    """What the types of the arguments say: which are arrays, numbers, tuples, statics, and which need conversion."""
+
+    __slots__ = ("arrays", "convert", "numpy", "scalars", "statics", "tuples")
+
+    def __init__(self, name: str, names: Sequence[str], values: Sequence[Any]) -> None:
+        self.arrays: list[int] = []
+        self.scalars: list[int] = []
+        self.tuples: list[int] = []
+        self.statics: list[int] = []
+        self.convert: list[int] = []
+        self.numpy = True
+        for i, value in enumerate(values):
+            kind = type(value)
+            if kind in _NUMBERS:
+                self.scalars.append(i)
+            elif isinstance(value, (np.bool_, np.number)):
+                self.convert.append(i)
+            elif kind is tuple or kind is list:
+                self.tuples.append(i)
+                self.scalars.append(i)
+            elif isinstance(value, np.ndarray):
+                self.arrays.append(i)
+            elif isinstance(value, _STATIC) or isinstance(value, type) or inspect.isroutine(value):
+                self.statics.append(i)
+            elif hasattr(value, "dtype") and hasattr(value, "ndim") and not hasattr(value, "requires_grad"):
+                self.arrays.append(i)  # another library's
+                self.numpy = False
+            else:
+                hint = "fused functions work on raw arrays: use x.data, or make an Op of the function"
+                raise FusedError(
+                    f"{name}: argument {names[i]!r} is a {kind.__name__}; expected an array, a number, a tuple of numbers, "
+                    "or a bool, str or None",
+                    hint=hint if hasattr(value, "requires_grad") else None,
+                )
+
+
+class Fused:
+    """A fused elementwise function; see :mod:`lunar_core.fused`. Made by :func:`fused`.
+
+    Calling it returns new arrays, or with ``into`` the arrays that the results were written over.
+    """
+
+    def __init__(self, function: Callable[..., Any], into: Sequence[str] | None = None, name: str | None = None) -> None:
+        functools.update_wrapper(self, function)
+        self.function = function
+        self.name = name or getattr(function, "__name__", "fused function")
+        self.into = tuple([into] if isinstance(into, str) else into) if into is not None else None
+        self.signature = inspect.signature(function)
+        parameters = list(self.signature.parameters.values())
+        for p in parameters:
+            if p.kind in (p.VAR_POSITIONAL, p.VAR_KEYWORD):
+                raise FusedError(f"{self.name}: *{p.name} has no fixed number of arguments", hint="name each argument")
+        self.names = tuple(p.name for p in parameters)
+        self._keywords = [p.name for p in parameters if p.kind is p.KEYWORD_ONLY]
+        self._positions = {name: i for i, name in enumerate(self.names)}
+        for target in self.into or ():
+            if target not in self._positions:
+                raise FusedError(f"{self.name}: into={target!r}, but the arguments are {', '.join(self.names)}")
+        if self.into is not None and len(set(self.into)) < len(self.into):
+            raise FusedError(f"{self.name}: into={self.into} names an argument twice")
+        self._layouts: dict[tuple[type, ...], _Layout] = {}
+        self._plans: dict[Any, list[Plan]] = {}
+
+    def __repr__(self) -> str:
+        return f"<fused {self.name}({', '.join(self.names)})>"
+
+    def __reduce__(self) -> Any:
+        return Fused, (self.function, self.into, self.name)
+
+    def __deepcopy__(self, memo: Any) -> Fused:
+        return self
+
+    # -- calling -----------------------------------------------------------------------------------------------------
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        if kwargs or len(args) != len(self.names):
+            try:
+                bound = self.signature.bind(*args, **kwargs)
+            except TypeError as exc:
+                raise FusedError(f"{self.name}: {exc}", hint=f"it takes {', '.join(self.names)}") from None
+            bound.apply_defaults()
+            args = tuple(bound.arguments[name] for name in self.names)
+        values, layout = self.prepare(args)
+        if not layout.arrays:
+            return self._call(values)
+        with np.errstate(all="ignore"):
+            plan, constants = self._plan(values, layout)
+            shared = _common_layout([values[i] for i in layout.arrays]) if layout.numpy else None
+            if shared is None and not (plan.compiled_by and _same_shape(values, layout)):
+                return self._plain(values, layout)
+            return self._planned(plan, constants, values, layout, shared)
+
+    def prepare(self, args: Sequence[Any]) -> tuple[Sequence[Any], _Layout]:
+        """The arguments with NumPy numbers as Python ones, and what their types say."""
+        types = tuple(map(type, args))
+        layout = self._layouts.get(types)
+        if layout is None:
+            if len(self._layouts) >= _MAX_KINDS:
+                self._layouts.clear()
+            layout = self._layouts[types] = _Layout(self.name, self.names, args)
+        if layout.convert or layout.tuples:
+            args = list(args)
+            for i in layout.tuples:
+                args[i] = tuple([v.item() if isinstance(v, (np.bool_, np.number)) else v for v in args[i]])
+            if layout.convert:
+                for i in layout.convert:
+                    args[i] = args[i].item()
+                return self.prepare(args)
+        return args, layout
+
+    def lookup(self, values: Sequence[Any]) -> tuple[Plan, Sequence[Any]]:
+        """The plan for a call with these arguments (in the order of ``names``) and the kernel's constants."""
+        values, layout = self.prepare(values)
+        return self._plan(values, layout)
+
+    def _plan(self, values: Sequence[Any], layout: _Layout) -> tuple[Plan, Sequence[Any]]:
+        key = (
+            layout,
+            *[values[i].dtype for i in layout.arrays],
+            *[values[i] for i in layout.statics],
+            *[_tuple_key(values[i]) for i in layout.tuples],
+        )
+        variants = self._plans.get(key)
+        if variants is not None:
+            for plan in variants:
+                constants = plan.constants(values)
+                if constants is not None:
+                    return plan, constants
+        plan = self._make_plan(values, layout)
+        if variants is None or len(variants) >= _MAX_VARIANTS:
+            if len(self._plans) >= _MAX_KINDS:
+                self._plans.clear()
+            variants = self._plans[key] = []
+        variants.append(plan)
+        constants = plan.constants(values)
+        assert constants is not None
+        return plan, constants
+
+    def _make_plan(self, values: Sequence[Any], layout: _Layout) -> Plan:
+        arrays = {self.names[i]: values[i] for i in layout.arrays}
+        for target in self.into or ():
+            if target not in arrays:
+                got = type(values[self._positions[target]]).__name__
+                raise FusedError(f"{self.name}: into={target!r} has to be an array, got {got}")
+        arguments = dict(zip(self.names, values))
+        traced = trace(self.name, self._call, arguments, frozenset(arrays))
+        if self.into is not None and len(traced.outputs) != len(self.into):
+            raise FusedError(
+                f"{self.name}: returned {len(traced.outputs)} values for the {len(self.into)} targets {', '.join(self.into)}"
+            )
+        dtypes = {name: array.dtype for name, array in arrays.items()}
+        array_type = np.ndarray if layout.numpy else type(next(iter(arrays.values())))
+        return Plan(traced, Program(traced, array_type, dtypes, self.into), self._positions, layout.scalars)
+
+    def _call(self, values: Sequence[Any]) -> Any:
+        """The function itself."""
+        if not self._keywords:
+            return self.function(*values)
+        count = len(values) - len(self._keywords)
+        return self.function(*values[:count], **dict(zip(self._keywords, values[count:])))
+
+    def _planned(self, plan: Plan, constants: Sequence[Any], values: Sequence[Any], layout: _Layout, shared: Any) -> Any:
+        first = values[layout.arrays[0]]
+        arrays = []
+        results: list[Any] = []
+        for slot in plan.program.arguments:
+            if isinstance(slot.source, str):
+                array = values[self._positions[slot.source]]
+            else:
+                array = np.empty_like(first, slot.dtype, subok=False) if layout.numpy else _empty_like(first, slot.dtype)
+                results.append(array)
+            arrays.append(_flat(array, shared))
+        if self.into is not None:
+            arrays = self._apart(arrays, plan)
+            self._check_writable([values[self._positions[name]] for name in self.into])
+            results = [values[self._positions[name]] for name in self.into]
+        plan.runner(first.size, arrays, constants)
+        return tuple(results) if plan.trace.returns_tuple else results[0]
+
+    def _apart(self, arrays: list[Any], plan: Plan) -> list[Any]:
+        """Copies of the inputs that share memory with an array that is written."""
+        written = [a for a, slot in zip(arrays, plan.program.arguments) if slot.writable]
+        return [
+            a.copy() if any(a is not w and np.may_share_memory(a, w) for w in written) and not slot.writable else a
+            for a, slot in zip(arrays, plan.program.arguments)
+        ]
+
+    def _check_writable(self, targets: Sequence[Any]) -> None:
+        for name, target in zip(self.into or (), targets):
+            if isinstance(target, np.ndarray) and not target.flags.writeable:
+                raise FusedError(f"{self.name}: {name!r} is read-only")
+        for i, a in enumerate(targets):
+            for b in targets[i + 1 :]:
+                if isinstance(a, np.ndarray) and np.may_share_memory(a, b):
+                    raise FusedError(f"{self.name}: two of the targets {', '.join(self.into or ())} share memory")
+
+    def _plain(self, values: Sequence[Any], layout: _Layout) -> Any:
+        """The function as it stands, for arrays that broadcast, are strided or of another library."""
+        arrays = [values[i] for i in layout.arrays]
+        values = list(values)
+        floating = {a.dtype for a in arrays if a.dtype.kind not in "biu"}
+        half = floating.pop() if len(floating) == 1 and is_half(next(iter(floating))) else None
+        for i in layout.arrays:
+            if is_half(values[i].dtype):
+                values[i] = values[i].astype(_FLOAT32)
+        try:
+            shape = np.broadcast_shapes(*[a.shape for a in arrays])
+            returned = self._call(values)
+        except (ValueError, IndexError) as exc:
+            shapes = ", ".join(f"{self.names[i]} {values[i].shape}" for i in layout.arrays)
+            raise ShapeError(f"{self.name}: the arrays do not broadcast: {shapes}") from exc
+        items = list(returned) if isinstance(returned, (tuple, list)) else [returned]
+        if self.into is None:
+            for k, item in enumerate(items):
+                item = item if hasattr(item, "dtype") and hasattr(item, "shape") else _full(arrays[0], shape, item)
+                if half is not None and item.dtype == _FLOAT32:
+                    item = item.astype(half)
+                items[k] = item.copy() if any(item is a for a in arrays) else item
+            return tuple(items) if isinstance(returned, (tuple, list)) else items[0]
+        targets = [arrays[layout.arrays.index(self._positions[name])] for name in self.into]
+        self._check_writable(targets)
+        # A result may be an input, or a view of one, that another result is written over.
+        items = [x.copy() if any(x is a for a in values) and x is not t else x for x, t in zip(items, targets)]
+        for name, target, item in zip(self.into, targets, items):
+            if item is not target:
+                if getattr(item, "shape", ()) not in ((), target.shape):
+                    raise ShapeError(f"{self.name}: {name!r} of shape {target.shape} cannot hold a result of {item.shape}")
+                target[...] = item.astype(target.dtype) if hasattr(item, "astype") else item
+        return tuple(targets) if isinstance(returned, (tuple, list)) else targets[0]
+
+    # -- looking inside ----------------------------------------------------------------------------------------------
+
+    def plan(self, *args: Any, **kwargs: Any) -> Plan:
+        """The plan that a call with these arguments runs."""
+        bound = self.signature.bind(*args, **kwargs)
+        bound.apply_defaults()
+        plan, _ = self.lookup([bound.arguments[name] for name in self.names])
+        return plan
+
+    def source(self, *args: Any, **kwargs: Any) -> str:
+        """The generated code that a call with these arguments runs: the numbers' part, then the kernel."""
+        plan = self.plan(*args, **kwargs)
+        return f"{plan.scalars_source}\n{plan.runner.source}"
+
+    def forget(self) -> None:
+        """Drop all traces, so that the next calls ask the compilers anew."""
+        self._plans.clear()
+
+
+def _tuple_key(value: tuple[Any, ...]) -> Any:
+    types = tuple(map(type, value))
+    return types if all(t in _NUMBERS for t in types) else value
+
+
+def _common_layout(arrays: Sequence[np.ndarray]) -> tuple[int, ...] | bool | None:
+    """How the arrays become vectors in one common order of elements: as they are, by a permutation of axes, or not."""
+    shape = arrays[0].shape
+    contiguous = True
+    for a in arrays:
+        if a.shape != shape:
+            return None
+        contiguous = contiguous and a.flags.c_contiguous
+    if contiguous:
+        return True
+    strides = arrays[0].strides
+    axes = tuple(sorted(range(len(shape)), key=lambda i: -strides[i]))
+    return axes if all(a.transpose(axes).flags.c_contiguous for a in arrays) else None
+
+
+def _same_shape(values: Sequence[Any], layout: _Layout) -> bool:
+    """Whether arrays of another library can go to a compiled kernel: one shape, contiguous."""
+    first = values[layout.arrays[0]]
+    return not layout.numpy and all(
+        values[i].shape == first.shape and getattr(values[i].flags, "c_contiguous", False) for i in layout.arrays
+    )
+
+
+def _flat(array: Any, shared: Any) -> Any:
+    if array.ndim == 1:
+        return array
+    return array.reshape(-1) if shared is True or shared is None else array.transpose(shared).reshape(-1)
+
+
+def _empty_like(array: Any, dtype: np.dtype) -> Any:
+    from . import backend
+
+    return backend.of(array).xp.empty(array.shape, dtype)
+
+
+def _full(array: Any, shape: tuple[int, ...], number: Any) -> Any:
+    from . import backend
+
+    dtype = np.result_type(_FLOAT32 if is_half(array.dtype) else array.dtype, number)
+    return backend.of(array).xp.full(shape, number, dtype)
+
+
+@overload
+def fused(function: Callable[..., Any], *, into: Sequence[str] | str | None = None) -> Fused: ...
+@overload
+def fused(*, into: Sequence[str] | str | None = None) -> Callable[[Callable[..., Any]], Fused]: ...
+def fused(function: Callable[..., Any] | None = None, *, into: Sequence[str] | str | None = None) -> Any:
+    """Make a pure elementwise function fast; a decorator, or a call on the function. See :mod:`lunar_core.fused`.
+
+    ``into`` names the array arguments that the results are written over, one for each result, in order; without it
+    every call returns new arrays.
+
+    ``fused.compilers`` is the list of compilers: functions that are given a :class:`Program` and return a kernel
+    ``kernel(start, stop, *arrays, *constants)`` or ``None``. They are asked in order when a call of a new kind is traced;
+    the NumPy reference is there when none answers.
+
+    Raises :class:`FusedError` at the first call of a kind if the function is not elementwise or not pure or an operation
+    does not take the dtypes, :class:`~lunar_core.errors.ShapeError` for arrays that do not broadcast.
+    """
+    if function is None:
+        return lambda f: Fused(f, into)
+    return Fused(function, into)
+
+
+fused.compilers = compilers  # type: ignore[attr-defined]

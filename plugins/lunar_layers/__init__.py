@@ -1,0 +1,1 @@
+"""Layers and initializers. They are found by name through entry points; no list is kept here."""

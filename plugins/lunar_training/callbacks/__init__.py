@@ -1,0 +1,1 @@
+"""Callbacks that ship with the training loop, one class in each file."""

@@ -1,0 +1,45 @@
+"""Watching one figure of the epochs' records for the callbacks that act on its best value."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from lunar_core.errors import HyperparameterError
+from lunar_core.suggest import did_you_mean
+
+from ..history import maximized
+
+
+class Best:
+    """The best value of a figure so far, and how many epochs ago that was."""
+
+    def __init__(self, owner: str, monitor: str, mode: str, min_delta: float) -> None:
+        self.owner = owner
+        self.monitor = monitor
+        self.sign = -1.0 if maximized(monitor, mode) else 1.0
+        self.min_delta = min_delta
+        self.value: float | None = None
+        self.epoch: int | None = None
+        self.waited = 0
+
+    def improved(self, record: dict[str, Any]) -> bool:
+        """Take in an epoch's record; whether its figure is the best by more than ``min_delta``. NaN never is.
+
+        Raises :class:`HyperparameterError` when the record has no such figure.
+        """
+        value = record.get(self.monitor)
+        if not isinstance(value, (int, float)):
+            figures = [name for name, v in record.items() if isinstance(v, (int, float)) and name not in ("epoch", "step")]
+            raise HyperparameterError(
+                f"{self.owner}: monitor={self.monitor!r} is no figure of this run; there are {', '.join(figures)}",
+                hint=did_you_mean(self.monitor, figures) or ("pass val= to fit()" if "val_" in self.monitor else None),
+            )
+        better = math.isfinite(value) and (
+            self.value is None or self.sign * value < self.sign * self.value - self.min_delta
+        )
+        if better:
+            self.value, self.epoch, self.waited = float(value), record["epoch"], 0
+        else:
+            self.waited += 1
+        return better

@@ -1,0 +1,354 @@
+"""The training loop: one pass over the batches, every hook in its place.
+
+The order within a batch is that of :mod:`lunar_core.hookspecs`, read from top to bottom. A hook that nothing implements
+costs one attribute and one comparison.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from typing import Any
+
+from lunar_core.hooks import Bus, Pairs
+from lunar_core.tensor import Tensor
+
+from .context import Context
+from .data import Placer
+from .errors import DivergenceError
+from .gradients import Gradients, clip_global_norm, global_norm
+
+_END = object()
+
+
+class SkipBatch(Exception):
+    """Leaves the current batch without a step; never seen outside of the loop."""
+
+
+class Totals:
+    """Sums over a pass, in float64: the mean loss is one division at the end."""
+
+    def __init__(self) -> None:
+        self.loss = 0.0
+        self.weight = 0.0
+        self.penalty = 0.0
+        self.batches = 0
+
+    def mean(self) -> float:
+        return self.loss / self.weight if self.weight else math.nan
+
+
+class TrainLoop:
+    """Runs training batches for one ``fit``.
+
+    ``loss.terms`` gives sum and weight of each batch; ``metrics`` are updated with the outputs that the step was computed
+    from. With ``micro_batches`` k > 1 each batch is cut into k parts whose gradients are added up, weighted so that the
+    step is that of the whole batch, ragged parts included.
+    """
+
+    def __init__(
+        self,
+        ctx: Context,
+        loss: Any,
+        metrics: dict[str, Any],
+        regularizers: list[Any],
+        placer: Placer,
+        clip_norm: float | None,
+        micro_batches: int,
+    ) -> None:
+        self.ctx = ctx
+        self.bus: Bus = ctx.bus
+        self.model = ctx.model
+        self.loss = loss
+        self.metrics = metrics
+        self.regularizers = regularizers
+        self.placer = placer
+        self.clip_norm = clip_norm
+        self.micro_batches = micro_batches
+        self.gradients = Gradients(ctx.model)
+        self.totals = Totals()
+
+    # -- an epoch ----------------------------------------------------------------------------------------------------
+
+    def run(self, loader: Any, pairs: Pairs) -> Totals:
+        """One pass over ``loader``; the totals of its loss."""
+        bus, ctx, clock = self.bus, self.ctx, self.ctx.clock
+        self.totals = Totals()
+        self.pairs = pairs
+        clock.batch = 0
+        unhook = self._hook_parameters()
+        try:
+            batches = iter(loader)
+            while not ctx.should_stop:
+                ctx.phase = "fetch"
+                h = bus.before_fetch
+                if h is not None:
+                    h()
+                start = time.perf_counter()
+                batch = next(batches, _END)
+                if batch is _END:
+                    break
+                h = bus.after_fetch
+                if h is not None:
+                    batch = h(batch, time.perf_counter() - start)
+                self._guarded(batch)
+                clock.batch += 1
+        finally:
+            ctx.phase = None
+            for remove in unhook:
+                remove()
+        return self.totals
+
+    def _guarded(self, batch: tuple[Any, ...]) -> None:
+        """Run a batch; when it raises, ask what to do and do it."""
+        bus, ctx, pairs = self.bus, self.ctx, self.pairs
+        depth = len(pairs)
+        while True:
+            try:
+                self._batch(batch)
+                return
+            except SkipBatch:
+                pairs.close_to(depth)
+                self.gradients.zero()
+                return
+            except Exception as exc:
+                phase = ctx.phase
+                pairs.close_to(depth, exc)
+                h = bus.exception
+                answer = h(exc, phase) if h is not None else None
+                if answer is None or answer == "raise":
+                    raise
+                self.gradients.zero()
+                if answer == "stop":
+                    ctx.stop(f"{type(exc).__name__} in phase {phase}: {exc}")
+                if answer != "retry":
+                    return
+
+    def _batch(self, batch: tuple[Any, ...]) -> None:
+        bus, ctx, clock = self.bus, self.ctx, self.ctx.clock
+        figures = {"loss": math.nan, "weight": 0.0}
+        self.pairs.open(None, (), "batch_end", (None, figures))
+        h = bus.batch_start
+        if h is not None and h(batch) == "skip":
+            raise SkipBatch
+        place = self.placer
+        batch = tuple([place(part) for part in batch])
+
+        self._zero_grad()
+        outputs, loss_sum, weight, penalty = self._gradients(batch)
+
+        ctx.phase = "step"
+        h = bus.before_step
+        if h is None or h(clock.step) != "skip":
+            self._step(batch)
+
+        ctx.phase = "metrics"
+        sample_weight = batch[2] if len(batch) > 2 else None
+        totals = self.totals
+        totals.loss += loss_sum
+        totals.weight += weight
+        totals.penalty += penalty
+        totals.batches += 1
+        n = len(batch[0])
+        clock.sample += n
+        clock.token += batch[1].size if batch[1].ndim == 2 and batch[1].dtype.kind in "iu" else n
+        detached = outputs.detach() if type(outputs) is Tensor else _detached(outputs)
+        for metric in self.metrics.values():
+            metric.update(detached, batch[1], sample_weight)
+
+        figures["loss"] = loss_sum / weight if weight else 0.0
+        figures["weight"] = weight
+        h = bus.log
+        if h is not None:
+            h({"event": "step", "epoch": clock.epoch + 1, "step": clock.step, "batch": clock.batch + 1, "loss": figures["loss"]})
+        self.pairs.close("batch_end", detached, figures)
+
+    def _zero_grad(self) -> None:
+        for optimizer in self.ctx.optimizers:
+            optimizer.zero_grad()
+
+    # -- forward and backward ----------------------------------------------------------------------------------------
+
+    def _gradients(self, batch: tuple[Any, ...]) -> tuple[Any, float, float, float]:
+        """Compute the gradients of a placed batch; (outputs of the last part, loss sum, weight, penalty)."""
+        bus, clock, pairs = self.bus, self.ctx.clock, self.pairs
+        n = len(batch[0])
+        parts = min(self.micro_batches, n)
+        clock.micro = 0
+        loss_sum = weight = penalty = 0.0
+        outputs: Any = None
+        for i in range(parts):
+            part = batch
+            if parts > 1:
+                cut = slice(i * n // parts, (i + 1) * n // parts)
+                part = tuple([array[cut] for array in batch])
+            share = len(part[0]) / n
+            pairs.open("micro_start", (i, parts, share), "micro_end", (i, parts, share))
+            divisor = n if parts > 1 else None
+            outputs, part_sum, weight, penalty = self._forward_backward(part, weight, divisor, i == parts - 1)
+            pairs.close("micro_end", i, parts, share)
+            clock.micro += 1
+            loss_sum += part_sum
+        if parts > 1 and weight and weight != n:
+            # Each part's gradient was taken as if the weights summed to the number of examples.
+            self.gradients.scale(n / weight)
+        self._after_accumulate()
+        return outputs, loss_sum, weight, penalty
+
+    def _forward_backward(
+        self, batch: tuple[Any, ...], before: float, divisor: int | None, last: bool
+    ) -> tuple[Any, float, float, float]:
+        """Forward and backward of one part of a batch; (outputs, loss sum, weight so far, penalty).
+
+        ``before`` is the weight of the parts before it. With several parts their total is not known yet, so the sum of
+        the losses is divided by ``divisor``, the number of examples, and put right when the last part is through.
+        """
+        bus, ctx = self.bus, self.ctx
+        ctx.phase = "forward"
+        inputs, targets = Tensor(batch[0]), Tensor(batch[1])
+        h = bus.before_forward
+        if h is not None:
+            inputs = h(inputs)
+        outputs = self.model(inputs)
+        h = bus.after_forward
+        if h is not None:
+            outputs = h(outputs)
+        ctx.phase = "loss"
+        compared = outputs
+        h = bus.before_loss
+        if h is not None:
+            compared, targets = h(outputs, targets)
+        total, weight = self.loss.terms(compared, targets, batch[2] if len(batch) > 2 else None)
+        objective = total / weight if weight else total
+        h = bus.after_loss
+        if h is None:
+            loss_sum = total.item()
+        else:
+            objective = h(objective, weight)
+            loss_sum = objective.item() * weight
+        if not math.isfinite(loss_sum):
+            self._nonfinite(loss_sum / weight if weight else loss_sum, batch)
+
+        so_far = before + weight
+        if divisor is not None:
+            objective = objective * (weight / divisor)
+        penalty = 0.0
+        if self.regularizers and last:  # once a batch
+            added = sum((total / w for total, w in (r.terms(self.model) for r in self.regularizers)), 0.0)
+            penalty = added.item()
+            objective = objective + (added if divisor is None else added * ((so_far or divisor) / divisor))
+
+        ctx.phase = "backward"
+        h = bus.before_backward
+        if h is not None:
+            objective = h(objective)
+        objective.backward()
+        h = bus.after_backward
+        if h is not None:
+            h()
+        return outputs, loss_sum, so_far, penalty
+
+    def _nonfinite(self, loss: float, batch: tuple[Any, ...]) -> None:
+        """The loss is NaN or infinite: skip, stop or raise."""
+        ctx, clock = self.ctx, self.ctx.clock
+        h = self.bus.loss_nonfinite
+        answer = h(loss, batch) if h is not None else None
+        if answer == "stop":
+            ctx.stop(f"the loss was {loss}")
+        if answer in ("skip", "stop"):
+            raise SkipBatch
+        raise DivergenceError(
+            f"the loss is {loss} in epoch {clock.epoch + 1}, batch {clock.batch + 1} (step {clock.step + 1})"
+            f"{self._why(batch)}",
+            hint='plugins=["terminate_on_nan"] ends the run in good order instead',
+        )
+
+    def _why(self, batch: tuple[Any, ...]) -> str:
+        """What can be said about where a value that is not finite came from."""
+        from lunar_core import backend
+
+        for name, part in zip(("inputs", "targets", "weights"), batch):
+            if part.dtype.kind == "f":
+                count = int((~backend.of(part).xp.isfinite(part)).sum())
+                if count:
+                    return f"; the batch's {name} hold {count} value(s) that are not finite"
+        bad = self.gradients.bad()
+        if bad:
+            more = f" and {len(bad) - 3} more" if len(bad) > 3 else ""
+            return f"; the weights were lost before it: {', '.join(bad[:3])}{more} (a lower learning rate, or clip_norm=1.0)"
+        rates = ", ".join(f"{o.lr:g}" for o in self.ctx.optimizers if hasattr(o, "lr"))
+        return f"; inputs and weights are finite (learning rate {rates})"
+
+    # -- gradients and the step --------------------------------------------------------------------------------------
+
+    def _after_accumulate(self) -> None:
+        """Hooks on the complete gradients, and clipping."""
+        bus = self.bus
+        edit, ready, limit = bus.after_accumulate, bus.grads_ready, self.clip_norm
+        if edit is None and ready is None and limit is None:
+            return
+        self.ctx.phase = "gradients"
+        grads = self.gradients.arrays()
+        if edit is not None:
+            self.gradients.replace(grads, edit(grads))
+        norm = clip_global_norm(grads.values(), limit) if limit is not None else global_norm(grads.values())
+        if limit is not None and not math.isfinite(norm):
+            clock = self.ctx.clock
+            raise DivergenceError(
+                f"the gradients' norm is {norm} in epoch {clock.epoch + 1}, batch {clock.batch + 1} (step {clock.step + 1})",
+                hint="the loss was finite; look for a division by zero or a square root at zero in the model",
+            )
+        if ready is not None:
+            self.gradients.replace(grads, ready(grads, norm))
+
+    def _step(self, batch: tuple[Any, ...]) -> None:
+        bus, ctx, clock = self.bus, self.ctx, self.ctx.clock
+        wrap = bus.optimizer_step
+        for optimizer in ctx.optimizers:
+            if wrap is None:
+                optimizer.step()
+            else:
+                wrap(optimizer.step, optimizer, lambda: self._closure(batch))
+        clock.step += 1
+        h = bus.after_step
+        if h is not None:
+            h(clock.step)
+        h = bus.scheduler_step
+        for scheduler in ctx.schedulers:
+            scheduler.step(clock.step if h is None else h(clock.step, "step", None))
+
+    def _closure(self, batch: tuple[Any, ...]) -> float:
+        """Loss and fresh gradients of the same batch at the weights as they are now."""
+        phase = self.ctx.phase
+        self._zero_grad()
+        _, loss_sum, weight, penalty = self._gradients(batch)
+        self.ctx.phase = phase
+        return (loss_sum / weight if weight else 0.0) + penalty
+
+    def _hook_parameters(self) -> list[Any]:
+        """Let ``lunar_param_grad_ready`` see each parameter's gradient in the backward pass, where something wants to."""
+        if self.bus.param_grad_ready is None:
+            return []
+
+        def hook_for(name: str, parameter: Any) -> Any:
+            def hook(grad: Tensor) -> Tensor | None:
+                h = self.bus.param_grad_ready
+                if h is None:
+                    return None
+                result = h(name, parameter, grad.data)
+                return None if result is grad.data else Tensor(result)
+
+            return parameter.register_hook(hook)
+
+        return [hook_for(name, parameter) for name, parameter in self.gradients.named]
+
+
+def _detached(outputs: Any) -> Any:
+    """``outputs`` outside of the graph, whatever containers a model returns its Tensors in."""
+    if isinstance(outputs, Tensor):
+        return outputs.detach()
+    if isinstance(outputs, dict):
+        return {key: _detached(value) for key, value in outputs.items()}
+    if isinstance(outputs, (list, tuple)):
+        return type(outputs)(_detached(value) for value in outputs)
+    return outputs
