@@ -39,6 +39,12 @@ def register(backend: Backend, device_kind: str) -> None:
     _DEVICES[device_kind] = backend
 
 
+def unregister(array_type: type, device_kind: str) -> None:
+    """Take a backend out again."""
+    BACKENDS.pop(array_type, None)
+    _DEVICES.pop(device_kind, None)
+
+
 def of(array: Any) -> Backend:
     """The backend of a raw array.
 
@@ -54,6 +60,12 @@ def of(array: Any) -> Backend:
         f"expected an array of {', '.join(b.name for b in BACKENDS.values())}, got {type(array).__name__}",
         hint="wrap plain Python data with lc.tensor(...)",
     )
+
+
+def names_device(text: str) -> bool:
+    """Whether ``text`` is the name of a device rather than of a dtype."""
+    kind = text.partition(":")[0]
+    return kind in _DEVICES or kind == "cuda"
 
 
 def is_array(value: Any) -> bool:

@@ -21,6 +21,7 @@ CHUNK_BYTES = 128 * 1024
 THREADED_CHUNK_BYTES = 256 * 1024
 #: Elements per thread below which another thread does not pay.
 PER_THREAD = 1 << 18
+_LARGEST = THREADED_CHUNK_BYTES // 4  # elements of a chunk at most
 _LINE = 16  # chunks are a multiple of this many elements, so that they start at cache lines
 
 
@@ -46,7 +47,7 @@ class _Workspace(threading.local):
             for dtype in set(dtypes):
                 own = self.chunks.setdefault(dtype, [])
                 while len(own) < dtypes.count(dtype):
-                    own.append(empty_aligned(THREADED_CHUNK_BYTES, dtype))
+                    own.append(empty_aligned(_LARGEST, dtype))
             order = {dtype: iter(self.chunks[dtype]) for dtype in dtypes}
             result = self.scratch[dtypes] = tuple(next(order[dtype]) for dtype in dtypes)
         return result
@@ -77,8 +78,7 @@ class Runner:
         #: A provider's kernel: ``compiled(start, stop, *arrays, *constants)``. It does its own threading.
         self.compiled: Callable[..., None] | None = None
         self._dtypes = tuple(slot.dtype for slot in program.scratch)
-        widest = max([slot.dtype.itemsize for slot in (*program.arguments, *program.scratch)], default=1)
-        self._widest = max(widest, 4) if self._dtypes else widest
+        self._widest = max([4, *[slot.dtype.itemsize for slot in (*program.arguments, *program.scratch)]])
         # Constants of the commonest floating dtype go in as 0-d arrays.
         floats = [c.dtype for c in program.constants if is_floating(c.dtype)]
         self._cell_dtype = max(set(floats), key=floats.count) if floats else None

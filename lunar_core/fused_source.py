@@ -64,6 +64,7 @@ def kernel_source(program: Program) -> tuple[str, dict[str, Any]]:
     scratch = [slot.name for slot in program.scratch]
     constants = [c.name for c in program.constants]
     lines = [f"def kernel({', '.join(['start', 'stop', 'chunk', *arrays, *scratch, *constants])}):"]
+    lines += [f"    {s} = {s}[:chunk]" for s in scratch]
     lines += ["    for i in range(start, stop, chunk):", "        j = i + chunk", "        if j > stop:"]
     lines += ["            j = stop", *[f"            {s} = {s}[:j - i]" for s in scratch]]
     lines += [f"        {name}_ = {name}[i:j]" for name in arrays]
@@ -195,7 +196,8 @@ def scalars_source(parameters: Sequence[str], wanted: Sequence[Node], guards: Se
         if node in known:
             return known[node]
         if node.op == "const":
-            return f"({_literal(node.value)})"
+            text = _literal(node.value)
+            return f"({text})" if text.startswith("-") else text
         if node.op == "input":
             name, *index = node.value
             return known.setdefault(node, f"{local[name]}[{index[0]}]" if index else local[name])
@@ -218,7 +220,7 @@ def scalars_source(parameters: Sequence[str], wanted: Sequence[Node], guards: Se
 
     for node, taken_branch in guards:
         text = visit(node)
-        lines.append(f"if {'not ' if taken_branch else ''}({text}):\n        return None")
+        lines.append(f"if {'not ' if taken_branch else ''}{text}:\n        return None")
     results = [visit(node) for node in wanted]
     returned = f"return ({', '.join(results)}{',' if len(results) == 1 else ''})"
     body = "\n    ".join([*lines, returned])

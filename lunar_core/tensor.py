@@ -271,7 +271,7 @@ class Tensor:
 
     def to(self, target: Any) -> Tensor:
         """To a device (``"cuda:0"``) or a dtype (``"float64"``), differentiably; itself when already there."""
-        if isinstance(target, str) and target.partition(":")[0] in ("cpu", "cuda", "fake"):
+        if isinstance(target, str) and backend.names_device(target):
             from . import ops
 
             return self if backend_matches(self.data, target) else ops.to_device(self, device=target)

@@ -20,7 +20,7 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
-from ..component import Component, field, non_negative
+from ..component import Component, field, positive
 from ..modes import no_grad
 from ..module import Module
 from ..ops.creation import zeros
@@ -32,7 +32,7 @@ class Model(Component, Module):
     kind: ClassVar[str] = "model"
 
     input_shape: tuple[int, ...] | None = field(
-        default=None, validator=non_negative, kw_only=True, doc="shape of one example; None learns it from the first call"
+        default=None, validator=positive, kw_only=True, doc="shape of one example; None learns it from the first call"
     )
 
     def __attrs_post_init__(self) -> None:
@@ -61,7 +61,7 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
-from ..component import Component, field, non_negative
+from ..component import Component, field, positive
 from ..modes import no_grad
 from ..module import Module
 from ..ops.creation import zeros
@@ -73,7 +73,7 @@ class Model(Component, Module):
     kind: ClassVar[str] = "model"
 
     input_shape: tuple[int, ...] | None = field(
-        default=None, validator=non_negative, kw_only=True, doc="shape of one example; None learns it from the first call"
+        default=None, validator=positive, kw_only=True, doc="shape of one example; None learns it from the first call"
     )
 
     def __attrs_post_init__(self) -> None:

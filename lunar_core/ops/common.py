@@ -77,7 +77,7 @@ def array(seed: int, shape: tuple[int, ...], low: float = -2.0, high: float = 2.
     golden = 0.6180339887498949  # multiples of it fill the unit interval evenly and never repeat
     values = (np.arange(1, count + 1) * golden + seed * 0.7548776662466927) % 1.0
     scrambled = (values * 1009.0 + 0.1234567) % 1.0
-    return low + (high - low) * scrambled.reshape(shape)
+    return np.asarray(low + (high - low) * scrambled.reshape(shape))
 
 
 def unary(low: float, high: float, *, avoid: tuple[float, ...] = (), grad: bool = True, torch: Any = None) -> Any:

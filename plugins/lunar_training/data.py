@@ -49,7 +49,11 @@ class DatasetSource:
 
 def _on(index: np.ndarray, array: Any) -> Any:
     """``index`` where ``array`` lies."""
-    return index if isinstance(array, np.ndarray) else backend.of(array).from_numpy(index, backend.of(array).device_of(array))
+    return (
+        index
+        if isinstance(array, np.ndarray)
+        else backend.of(array).from_numpy(index, backend.of(array).device_of(array))
+    )
 
 
 def as_source(data: Any, what: str, targets: bool = True) -> ArraySource | DatasetSource:

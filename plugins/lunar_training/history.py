@@ -99,7 +99,9 @@ def maximized(column: str, mode: str) -> bool:
     """Whether more is better for ``column`` under ``mode`` ("min", "max" or "auto")."""
     if mode in ("min", "max"):
         return mode == "max"
-    return not any(word in column for word in ("loss", "error", "perplexity", "mse", "mae", "rmse", "penalty", "seconds"))
+    return not any(
+        word in column for word in ("loss", "error", "perplexity", "mse", "mae", "rmse", "penalty", "seconds")
+    )
 
 
 def _comparable(value: Any) -> bool:

@@ -160,7 +160,15 @@ class TrainLoop:
         figures["weight"] = weight
         h = bus.log
         if h is not None:
-            h({"event": "step", "epoch": clock.epoch + 1, "step": clock.step, "batch": clock.batch + 1, "loss": figures["loss"]})
+            h(
+                {
+                    "event": "step",
+                    "epoch": clock.epoch + 1,
+                    "step": clock.step,
+                    "batch": clock.batch + 1,
+                    "loss": figures["loss"],
+                }
+            )
         self.pairs.close("batch_end", detached, figures)
 
     def _zero_grad(self) -> None:

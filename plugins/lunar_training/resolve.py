@@ -69,7 +69,9 @@ def loss_of(value: Any) -> Any:
         return loss
     if callable(loss):
         return FunctionLoss(loss)
-    raise HyperparameterError(f"loss: expected a loss, its name or a function, got {loss!r}", hint='loss="cross_entropy"')
+    raise HyperparameterError(
+        f"loss: expected a loss, its name or a function, got {loss!r}", hint='loss="cross_entropy"'
+    )
 
 
 def metrics_of(value: Any) -> dict[str, Metric]:
@@ -82,7 +84,9 @@ def metrics_of(value: Any) -> dict[str, Metric]:
     for name, item in given:
         metric = component("metric", item)
         if not isinstance(metric, Metric):
-            raise HyperparameterError(f"metrics: expected a metric or its name, got {metric!r}", hint='metrics=["accuracy"]')
+            raise HyperparameterError(
+                f"metrics: expected a metric or its name, got {metric!r}", hint='metrics=["accuracy"]'
+            )
         base = name or (item.rpartition("/")[2] if isinstance(item, str) else plugin_name(metric))
         unique, count = base, 1
         while unique in found or unique == "loss":

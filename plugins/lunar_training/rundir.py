@@ -1,9 +1,9 @@
 """The run directory: what was run, where, with what result, written so that a crash never leaves half a file.
 
-    config.json         the run's settings and components as plain data
-    environment.json    interpreter, versions, plugins, machine, seed
-    history.csv, history.json
-    weights.safetensors the model when training ended
+config.json         the run's settings and components as plain data
+environment.json    interpreter, versions, plugins, machine, seed
+history.csv, history.json
+weights.safetensors the model when training ended
 """
 
 from __future__ import annotations

@@ -30,7 +30,9 @@ class Best:
         """
         value = record.get(self.monitor)
         if not isinstance(value, (int, float)):
-            figures = [name for name, v in record.items() if isinstance(v, (int, float)) and name not in ("epoch", "step")]
+            figures = [
+                name for name, v in record.items() if isinstance(v, (int, float)) and name not in ("epoch", "step")
+            ]
             raise HyperparameterError(
                 f"{self.owner}: monitor={self.monitor!r} is no figure of this run; there are {', '.join(figures)}",
                 hint=did_you_mean(self.monitor, figures) or ("pass val= to fit()" if "val_" in self.monitor else None),

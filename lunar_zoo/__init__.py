@@ -1,0 +1,1 @@
+"""Model architectures, by field. They are found by name through entry points; no list is kept here."""

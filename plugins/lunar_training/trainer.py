@@ -1,0 +1,395 @@
+"""The Trainer: fit, evaluate, predict."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from lunar_core import random as streams
+from lunar_core.component import hyperparameter_error
+from lunar_core.dtypes import as_dtype, is_floating
+from lunar_core.errors import DataError, HyperparameterError
+from lunar_core.hooks import Bus, Pairs
+from lunar_core.modes import modes, no_grad
+from lunar_core.module import Module
+from lunar_core.tensor import Tensor
+
+from . import resolve
+from .callbacks.history import HistoryRecorder
+from .callbacks.progress import Progress
+from .callbacks.run_directory import RunDirectory
+from .context import Context
+from .data import Loader, Placer, as_source, epoch_order, split_off
+from .evaluation import evaluate, evaluating, figures, predict
+from .history import History
+from .loop import TrainLoop
+from .rundir import describe
+
+
+class Trainer:
+    """Trains, evaluates and applies a model; everything that happens passes the hooks of :mod:`lunar_core.hookspecs`.
+
+    - ``model``: a Module, built or not, or a registry name.
+    - ``loss``: a Loss, its name or configuration, or a function of (pred, target) that is a mean over the examples.
+    - ``optimizer``: an optimizer, its name or configuration (made with ``model.parameters()``), or a list of them, each of
+      which steps in turn. Only ``evaluate`` and ``predict`` do without.
+    - ``scheduler``: a scheduler, or a name or configuration (made with the first optimizer), or a list; advanced after
+      each optimizer step.
+    - ``metrics``: metrics or names; figures carry the metric's name.
+    - ``regularizers``: penalties that are added to the loss of each step; the figure ``loss`` is without them,
+      ``penalty`` is their mean over the steps.
+    - ``plugins``: objects with hooks, for this trainer's runs only; names mean callbacks. Installed hook plugins take part
+      anyway, unless ``installed_plugins=False``.
+    - ``seed``: calls ``lc.seed`` before the first ``fit``; ``None`` leaves the randomness as it is.
+    - ``device``: where the model and the batches go; default: where the model is.
+    - ``dtype``: what floating data is converted to; default: that of the model's parameters, or the default dtype for a
+      model that is not built yet.
+    - ``clip_norm``: largest global L2 norm of the gradients.
+    - ``micro_batches``: cut each batch into so many parts, one after the other, for the same step in less memory.
+    - ``progress``: mode of the progress display, see :class:`~lunar_training.callbacks.progress.Progress`.
+
+    ``history`` holds the figures of all epochs so far and ``context`` what hooks get as ``ctx``.
+    """
+
+    def __init__(
+        self,
+        model: Any,
+        loss: Any = None,
+        optimizer: Any = None,
+        *,
+        metrics: Any = (),
+        scheduler: Any = None,
+        regularizers: Any = (),
+        plugins: Any = (),
+        installed_plugins: bool = True,
+        seed: int | None = None,
+        device: str | None = None,
+        dtype: Any = None,
+        clip_norm: float | None = None,
+        micro_batches: int = 1,
+        progress: str = "auto",
+    ) -> None:
+        model = resolve.component("model", model)
+        if not isinstance(model, Module):
+            raise HyperparameterError(f"Trainer: model must be a Module or the name of a model, got {model!r}")
+        _positive("micro_batches", micro_batches)
+        if clip_norm is not None and not (isinstance(clip_norm, (int, float)) and clip_norm > 0):
+            raise hyperparameter_error("Trainer", "clip_norm", clip_norm, "a number > 0 or None")
+        self.loss = None if loss is None else resolve.loss_of(loss)
+        self.metrics = resolve.metrics_of(metrics)
+        self.regularizers = resolve.regularizers_of(regularizers)
+        self.plugins = [Progress(mode=progress), HistoryRecorder(), *resolve.plugins_of(plugins)]
+        self.installed_plugins = installed_plugins
+        self.seed = seed
+        self.device = device
+        self.dtype = None if dtype is None else as_dtype(dtype)
+        self.clip_norm = clip_norm
+        self.micro_batches = micro_batches
+        self.history = History()
+        self.context = Context(model, trainer=self)
+        self.context.history = self.history
+        given = optimizer if isinstance(optimizer, (list, tuple)) else [] if optimizer is None else [optimizer]
+        self.context.optimizers = [resolve.component("optimizer", item, model.parameters()) for item in given]
+        given = scheduler if isinstance(scheduler, (list, tuple)) else [] if scheduler is None else [scheduler]
+        if given and not self.context.optimizers:
+            raise HyperparameterError("Trainer: a scheduler needs an optimizer")
+        self.context.schedulers = [resolve.component("scheduler", item, self.context.optimizer) for item in given]
+        self._seeded = False
+
+    @property
+    def model(self) -> Any:
+        """The Module that is trained."""
+        return self.context.model
+
+    @property
+    def optimizer(self) -> Any:
+        """The first optimizer."""
+        return self.context.optimizer
+
+    # -- fit ---------------------------------------------------------------------------------------------------------
+
+    def fit(
+        self,
+        data: Any,
+        val: Any = None,
+        *,
+        epochs: int = 1,
+        batch_size: int = 32,
+        shuffle: bool = True,
+        drop_last: bool = False,
+        val_batch_size: int | None = None,
+        out: Any = None,
+    ) -> History:
+        """Train for ``epochs`` more epochs and return the history.
+
+        - ``data``: ``(inputs, targets)`` or ``(inputs, targets, weights)``, or a Dataset.
+        - ``val``: the same, evaluated after each epoch; a fraction of ``data`` to hold out; or a dict of names to data,
+          whose figures carry the name as a prefix in the place of ``val``.
+        - ``shuffle``: take the examples of epoch e in the permutation drawn for (seed, "shuffle", e), whatever else has
+          been drawn.
+        - ``drop_last``: leave out a last batch that is not full.
+        - ``val_batch_size``: default, the larger of ``batch_size`` and 256. It changes no figure.
+        - ``out``: directory to write the run to (:mod:`lunar_training.rundir`); it must not hold another run.
+
+        Raises :class:`~lunar_core.errors.DataError` for data that cannot be used, before anything is changed, and
+        :class:`~lunar_training.errors.DivergenceError` when the loss is lost.
+        """
+        if self.loss is None or not self.context.optimizers:
+            missing = "loss" if self.loss is None else "optimizer"
+            raise HyperparameterError(f"fit() needs a {missing}", hint=f"Trainer(model, ..., {missing}=...)")
+        source = as_source(data, "training data")
+        held = self._validation_sources(source, val)
+        if "" in held:  # a fraction was split off
+            source, held = held.pop(""), held
+        settings = {"epochs": epochs, "batch_size": batch_size, "shuffle": shuffle, "drop_last": drop_last}
+        settings |= {"clip_norm": self.clip_norm, "micro_batches": self.micro_batches, "val_batch_size": val_batch_size}
+
+        if self.seed is not None and not self._seeded:
+            streams.seed(self.seed)
+        self._seeded = True
+        extra = [RunDirectory(path=str(out))] if out is not None else []
+        ctx = self.context
+        ctx.stop_reason = None
+        ctx.run_dir = None
+        bus = self._open(extra)
+        try:
+            outcome = ["completed"]
+            with bus.pairs() as pairs:
+                settings = self._configure(bus, settings, source, out)
+                pairs.open("setup", ("fit",), "teardown", lambda: (outcome[0],))
+                try:
+                    self._fit(pairs, source, held, settings)
+                    if ctx.stop_reason is not None:
+                        outcome[0] = f"stopped: {ctx.stop_reason}"
+                except KeyboardInterrupt:
+                    outcome[0] = "interrupted"
+                    if bus.signal is not None:
+                        import signal
+
+                        bus.signal(signal.SIGINT)
+                    raise
+                except BaseException as exc:
+                    outcome[0] = f"error: {type(exc).__name__}: {exc}"
+                    raise
+        finally:
+            self._close(bus)
+        return self.history
+
+    def _configure(self, bus: Bus, settings: dict[str, Any], source: Any, out: Any) -> dict[str, Any]:
+        """The settings of the run after ``lunar_configure``, checked; the whole configuration goes to the context."""
+        ctx = self.context
+        config: dict[str, Any] = dict(settings)
+        if out is not None or bus.configure is not None:
+            config["seed"] = streams.current_seed()
+            config["examples"] = len(source)
+            config["model"] = describe(ctx.model)
+            config["loss"] = describe(self.loss)
+            config["optimizers"] = [describe(o) for o in ctx.optimizers]
+            config["schedulers"] = [describe(s) for s in ctx.schedulers]
+            config["metrics"] = {name: describe(m) for name, m in self.metrics.items()}
+            config["regularizers"] = [describe(r) for r in self.regularizers]
+            config["plugins"] = [describe(p) for p in bus.plugins().values()]
+        if bus.configure is not None:
+            config = bus.configure(config)
+        ctx.config = config
+        settings = {name: config.get(name, value) for name, value in settings.items()}
+        for name in ("epochs", "batch_size", "micro_batches"):
+            _positive(name, settings[name])
+        if settings["val_batch_size"] is None:
+            settings["val_batch_size"] = max(settings["batch_size"], 256)
+        _positive("val_batch_size", settings["val_batch_size"])
+        return settings
+
+    def _validation_sources(self, source: Any, val: Any) -> dict[str, Any]:
+        """Sources by name; under the empty name what is left to train on when a fraction was held out."""
+        if val is None:
+            return {}
+        if isinstance(val, (int, float)) and not isinstance(val, bool):
+            rest, held = split_off(source, val)
+            return {"": rest, "val": held}
+        if isinstance(val, Mapping):
+            return {str(name): as_source(part, f"validation data {name!r}") for name, part in val.items()}
+        return {"val": as_source(val, "validation data")}
+
+    def _fit(self, pairs: Pairs, source: Any, held: dict[str, Any], settings: dict[str, Any]) -> None:
+        ctx, bus = self.context, self.context.bus
+        if settings["drop_last"] and len(source) < settings["batch_size"]:
+            raise DataError(
+                f"drop_last=True leaves nothing of {len(source)} examples at batch_size={settings['batch_size']}"
+            )
+        placer = self._build(source)
+        if bus.configure_optimizers is not None:
+            ctx.optimizers = list(bus.configure_optimizers(ctx.optimizers))
+        loader: Any = Loader(source, settings["batch_size"], settings["drop_last"])
+        held_loaders: dict[str, Any] = {n: Loader(s, settings["val_batch_size"]) for n, s in held.items()}
+        if bus.configure_loader is not None:
+            loader = bus.configure_loader(loader, "train")
+            held_loaders = {name: bus.configure_loader(part, "eval") for name, part in held_loaders.items()}
+        loop = TrainLoop(
+            ctx, self.loss, self.metrics, self.regularizers, placer, settings["clip_norm"], settings["micro_batches"]
+        )
+        ctx.epochs = ctx.clock.epoch + settings["epochs"]
+        ctx.steps_per_epoch = len(loader)
+
+        pairs.open("fit_start", (), "fit_end", (self.history,))
+        while ctx.clock.epoch < ctx.epochs and not ctx.should_stop:
+            self._epoch(pairs, loop, loader, held_loaders, placer, settings["shuffle"])
+        if bus.flush is not None:
+            bus.flush()
+        pairs.close("fit_end", self.history)
+        if bus.report_render is not None and ctx.run_dir is not None:
+            bus.report_render(str(ctx.run_dir))
+
+    def _epoch(
+        self, pairs: Pairs, loop: TrainLoop, loader: Any, held: dict[str, Any], placer: Placer, shuffle: bool
+    ) -> None:
+        ctx, bus, clock = self.context, self.context.bus, self.context.clock
+        epoch, started, samples = clock.epoch, time.perf_counter(), clock.sample
+        pairs.open("epoch_start", (epoch,), "epoch_end", (epoch, {}))
+        if isinstance(loader, Loader):
+            order = epoch_order(len(loader.source), epoch) if shuffle else None
+            if bus.sampler_order is not None:
+                order = bus.sampler_order(epoch, order if order is not None else _in_order(loader.source))
+            loader.order = order
+        for metric in self.metrics.values():
+            metric.reset()
+        ctx.model.train()
+        ctx.stage = "train"
+        pairs.open("stage_start", ("train", loader), "stage_end", ("train", loader))
+        totals = loop.run(loader, pairs)
+        pairs.close("stage_end", "train", loader)
+        ctx.stage = None
+        took = time.perf_counter() - started
+
+        metrics: dict[str, Any] = {}
+        if totals.batches:  # none if every batch was skipped, or the run was stopped at once
+            metrics["loss"] = totals.mean()
+            if self.regularizers:
+                metrics["penalty"] = totals.penalty / totals.batches
+            metrics |= figures(bus, self.metrics)
+        for name, part in held.items():
+            found = evaluate(ctx, part, name, self.loss, self.metrics, placer, pairs)
+            metrics |= {f"{name}_{key}": value for key, value in found.items()}
+            if bus.log is not None:
+                bus.log({"event": "eval", "name": name, "epoch": epoch + 1, "step": clock.step, **found})
+        clock.epoch += 1
+        metrics = pairs.close("epoch_end", epoch, metrics)
+        if bus.log is not None:
+            rate = (clock.sample - samples) / took if took > 0 else 0.0
+            times = {"seconds": time.perf_counter() - started, "samples_per_second": rate}
+            bus.log({"event": "epoch", "epoch": epoch + 1, "step": clock.step, **metrics, **times})
+        if bus.flush is not None:
+            bus.flush()
+
+    # -- evaluate and predict ----------------------------------------------------------------------------------------
+
+    def evaluate(self, data: Any, *, batch_size: int = 256, name: str = "test") -> dict[str, Any]:
+        """Loss and metrics over ``data``, each that of all examples at once, whatever the batch size.
+
+        ``data`` is as in :meth:`fit`; ``name`` is what the hooks are told.
+        """
+        if self.loss is None:
+            raise HyperparameterError("evaluate() needs a loss", hint="Trainer(model, loss=...)")
+        _positive("batch_size", batch_size)
+        source = as_source(data, "evaluation data")
+        return self._apart(
+            "eval", source, lambda pairs, placer: self._evaluate(source, batch_size, name, placer, pairs)
+        )
+
+    def _evaluate(self, source: Any, batch_size: int, name: str, placer: Placer, pairs: Pairs) -> dict[str, Any]:
+        bus = self.context.bus
+        loader: Any = Loader(source, batch_size)
+        if bus.configure_loader is not None:
+            loader = bus.configure_loader(loader, "eval")
+        found = evaluate(self.context, loader, name, self.loss, self.metrics, placer, pairs)
+        if bus.log is not None:
+            clock = self.context.clock
+            bus.log({"event": "test", "name": name, "epoch": clock.epoch, "step": clock.step, **found})
+        return found
+
+    def predict(self, inputs: Any, *, batch_size: int = 256) -> Any:
+        """The model's outputs in evaluation mode for all ``inputs``, as a NumPy array of their first axis.
+
+        A pair or triple, or a Dataset, gives its inputs. A model that returns a tuple or dict gives one of arrays.
+        """
+        _positive("batch_size", batch_size)
+        source = as_source(inputs, "inputs", targets=False)
+
+        def run(pairs: Pairs, placer: Placer) -> Any:
+            bus = self.context.bus
+            loader: Any = Loader(source, batch_size)
+            if bus.configure_loader is not None:
+                loader = bus.configure_loader(loader, "predict")
+            return predict(self.context, loader, placer, pairs)
+
+        return self._apart("predict", source, run)
+
+    def _apart(self, stage: str, source: Any, work: Any) -> Any:
+        """Run ``work(pairs, placer)`` outside of ``fit`` between setup and teardown, or inside of it as it is."""
+        ctx = self.context
+        if ctx.bus is not None:  # called by a plugin during a run
+            with ctx.bus.pairs() as pairs:
+                return work(pairs, self._build(source))
+        bus = self._open([])
+        try:
+            outcome = ["completed"]
+            with bus.pairs() as pairs:
+                pairs.open("setup", (stage,), "teardown", lambda: (outcome[0],))
+                try:
+                    return work(pairs, self._build(source))
+                except BaseException as exc:
+                    outcome[0] = f"error: {type(exc).__name__}: {exc}"
+                    raise
+        finally:
+            self._close(bus)
+
+    # -- inside ------------------------------------------------------------------------------------------------------
+
+    def _open(self, extra: list[Any]) -> Bus:
+        if self.context.bus is not None:
+            raise HyperparameterError("fit() was called while a run of the same Trainer is going on")
+        return self.context.make_bus([*self.plugins, *extra], installed=self.installed_plugins)
+
+    def _close(self, bus: Bus) -> None:
+        bus.close()
+        ctx = self.context
+        ctx.bus = ctx.stage = ctx.phase = None
+
+    def _build(self, source: Any) -> Placer:
+        """Make the model's parameters exist, on the device; what puts batches where they belong."""
+        ctx, bus = self.context, self.context.bus
+        model = ctx.model
+        built = model.built
+        if built and self.device is not None:
+            model.to(self.device)
+        placer = self._placer()
+        if not built:
+            few = source.take(slice(0, min(2, len(source))))
+            with no_grad(), evaluating(model):
+                model(Tensor(placer(few[0])))
+            placer = self._placer()
+        if bus.model_built is not None:
+            ctx.model = bus.model_built(model)
+        return placer
+
+    def _placer(self) -> Placer:
+        model = self.context.model
+        dtype, device = self.dtype, self.device
+        if model.built:
+            for parameter in model.parameters():
+                device = device or parameter.device
+                if dtype is None and is_floating(parameter.dtype):
+                    dtype = parameter.dtype
+        return Placer(device, dtype or modes.dtype)
+
+
+def _positive(name: str, value: Any) -> None:
+    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+        raise hyperparameter_error("Trainer", name, value, "an int > 0")
+
+
+def _in_order(source: Any) -> Any:
+    import numpy as np
+
+    return np.arange(len(source))
