@@ -45,6 +45,8 @@ _LAZY = {
     "load": ("serialize", "load"),
     "fused": ("fused", "fused"),
     "hookimpl": ("hookspecs", "hookimpl"),
+    "checkpoint": ("checkpoint", "checkpoint"),
+    "anomaly_mode": ("anomaly", "anomaly_mode"),
 }
 _NAMESPACES = {
     "layers": "layer",
@@ -66,6 +68,8 @@ _NAMESPACES = {
 }
 
 if TYPE_CHECKING:
+    from .anomaly import anomaly_mode
+    from .checkpoint import checkpoint
     from .component import PLUGIN_API, Component, field
     from .config import from_config, to_config
     from .contracts.layer import Layer
@@ -105,8 +109,10 @@ __all__ = [
     "Sample",
     "Spec",
     "Tensor",
+    "anomaly_mode",
     "arange",
     "as_tensor",
+    "checkpoint",
     "create",
     "default_device",
     "default_dtype",

@@ -39,7 +39,7 @@ class Node:
     ``static`` the keyword arguments of the call; ``shape`` and ``dtype`` are those of the result.
     """
 
-    __slots__ = ("age", "clock", "dtype", "grad", "hooks", "op", "parents", "saved", "shape", "static")
+    __slots__ = ("age", "clock", "dtype", "grad", "hooks", "op", "parents", "saved", "shape", "static", "where")
 
     age: int
     op: Op
@@ -50,7 +50,8 @@ class Node:
     dtype: Any
     hooks: list[Callable[[Tensor], Tensor | None]] | None
     clock: int
-    grad: Any
+    grad: Any  # set by retain_grad
+    where: str  # set by anomaly_mode
 
     @property
     def name(self) -> str:
@@ -136,6 +137,27 @@ class Pick:
 
     def add_hook(self, hook: Callable[[Tensor], Tensor | None]) -> Callable[[], None]:
         return _add_hook(self, hook)
+
+
+class Deferred:
+    """In place of ``Node.saved``: the arrays are made when the rule needs them."""
+
+    __slots__ = ("make",)
+
+    def __init__(self, make: Callable[[], Any]) -> None:
+        self.make = make
+
+
+class _Slot:
+    """The one slot for whoever wants to see every gradient rule's results: ``backward(node, results)``."""
+
+    __slots__ = ("backward",)
+
+    def __init__(self) -> None:
+        self.backward: Callable[[Node, Any], None] | None = None
+
+
+slot = _Slot()
 
 
 def getrefcount(value: Any) -> int:
@@ -312,7 +334,11 @@ def _step(node: Node, g: Any, grads: dict[Any, Any], create_graph: bool, wanted:
             f"{node.op.name}: its graph was freed by an earlier backward pass",
             hint="pass retain_graph=True to the earlier one",
         )
-    if node.clock != clock.now:
+    if type(saved) is Deferred:
+        saved = saved.make()
+        while type(saved) is Deferred:
+            saved = saved.make()
+    elif node.clock != clock.now:
         _check_saved(node)
     op = node.op
     parents = node.parents
@@ -339,6 +365,8 @@ def _step(node: Node, g: Any, grads: dict[Any, Any], create_graph: bool, wanted:
         results = op.vjp(F, g, saved, need, **node.static)
     else:
         results = op.vjp(F, g, saved, need)
+    if slot.backward is not None:
+        slot.backward(node, results)
     if len(results) != count:
         raise GradientError(f"{op.name}: its gradient rule gave {len(results)} results for {count} inputs")
     for parent, needed, gi in zip(parents, need, results):

@@ -190,6 +190,8 @@ class Program:
             asked = [x.dtype if isinstance(x, Value) else _WEAK.get(x.kind, _BOOL) for x in inputs]
             try:
                 *dtypes, out = node.func.resolve_dtypes((*asked, None))
+                if out.hasobject:
+                    raise TypeError("its result would be an array of Python objects")
             except TypeError as exc:
                 shown = ", ".join(getattr(d, "name", getattr(d, "__name__", "?")) for d in asked)
                 raise FusedError(f"{self.name}: np.{node.op} does not take ({shown})") from exc

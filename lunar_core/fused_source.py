@@ -9,6 +9,8 @@ from __future__ import annotations
 import itertools
 import linecache
 import math
+import re
+import weakref
 from collections.abc import Sequence
 from typing import Any
 
@@ -26,7 +28,11 @@ def compile_source(source: str, name: str, namespace: dict[str, Any]) -> Any:
     filename = f"<fused {next(_serial)}>"
     linecache.cache[filename] = (len(source), None, source.splitlines(True), filename)
     exec(compile(source, filename, "exec"), namespace)
+    weakref.finalize(namespace[name], linecache.cache.pop, filename, None)
     return namespace[name]
+
+
+_POSITIONAL = frozenset(("add", "subtract", "multiply", "divide", "sqrt", "square"))  # where `out` needs no keyword
 
 
 def kernel_source(program: Program) -> tuple[str, dict[str, Any]]:
@@ -41,7 +47,7 @@ def kernel_source(program: Program) -> tuple[str, dict[str, Any]]:
     body = []
 
     def function(func: Any, name: str) -> str:
-        name = f"np_{name}"
+        name = f"np_{re.sub(r'[^0-9A-Za-z_]', '_', name)}"
         while names.setdefault(name, func) is not func:
             name += "_"
         return name
@@ -57,7 +63,8 @@ def kernel_source(program: Program) -> tuple[str, dict[str, Any]]:
             body += [f"copyto({out}, {args[2]})"] if args[2] != out else []
             body.append(f"copyto({out}, {args[1]}, where={args[0]})")
         else:
-            body.append(f"{function(step.func, step.op)}({', '.join([*args, out])})")
+            last = out if step.op in _POSITIONAL else f"out={out}"
+            body.append(f"{function(step.func, step.op)}({', '.join([*args, last])})")
     body += [f"copyto({_chunk(slot)}, {_chunk(x)}, casting='same_kind')" for slot, x in program.moves]
 
     arrays = [slot.name for slot in program.arguments]
@@ -208,7 +215,7 @@ def scalars_source(parameters: Sequence[str], wanted: Sequence[Node], guards: Se
         elif node.op == "invert" and node.args[0].kind == "b":
             template = "not {}"
         if template is None:
-            name = f"np_{node.op}"
+            name = f"np_{re.sub(r'[^0-9A-Za-z_]', '_', node.op)}"
             while names.setdefault(name, node.func) is not node.func:
                 name += "_"
             # Ints go in as floats, as they would in an array of floats: an int has no negative power.

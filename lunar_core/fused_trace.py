@@ -19,7 +19,7 @@ import numpy as np
 
 from .errors import LunarError
 
-_MAX_NODES = 20_000
+_MAX_NODES = 10_000
 
 
 class FusedError(LunarError, TypeError):
@@ -59,6 +59,7 @@ class Trace:
         self.outputs: list[Node] = []
         self.returns_tuple = False
         self._known: dict[Any, Node] = {}
+        self._evaluated: dict[Node, Any] = {}
 
     def add(self, op: str, func: Any, args: tuple[Node, ...], array: bool, kind: str, value: Any = None) -> Node:
         key = (op, func, args, value if op == "input" else (type(value), repr(value)))
@@ -142,7 +143,7 @@ class Trace:
                 "and, or, not, min or max), which differ from element to element",
                 hint="use np.where, np.maximum or np.minimum; to choose at the call, branch on a hyperparameter",
             )
-        taken = bool(evaluate([node], self.numbers)[0])
+        taken = bool(evaluate([node], self.numbers, self._evaluated)[0])
         if node.op != "const":
             self.guards.append((node, taken))
         return taken
@@ -353,33 +354,37 @@ _EXACT: dict[str, Callable[..., Any]] = {
 }
 
 
-def evaluate(nodes: Sequence[Node], numbers: dict[tuple[Any, ...], Any]) -> list[Any]:
+def evaluate(nodes: Sequence[Node], numbers: dict[tuple[Any, ...], Any], known: dict[Node, Any] | None = None) -> list[Any]:
     """Values of scalar nodes with NumPy's rules: 1/0 is infinite, the root of a negative number is NaN.
 
     The generated code computes the same in plain Python, which is faster but raises there; this is what it falls
-    back on.
+    back on. ``known`` keeps what was computed for a next call with the same numbers.
     """
-    known: dict[Node, Any] = {}
-
-    def value(node: Node) -> Any:
-        if node.op == "const":
-            return node.value
-        if node.op == "input":
-            return numbers[node.value]
-        if node not in known:
-            known[node] = compute(node, [value(a) for a in node.args])
-        return known[node]
-
-    def compute(node: Node, args: list[Any]) -> Any:
-        if node.op == "where":
-            return args[1] if args[0] else args[2]
-        if node.op in _EXACT and all(type(a) in (int, bool) for a in args):
-            try:
-                return _EXACT[node.op](*args)
-            except ZeroDivisionError:
-                pass
-        plain = [float(a) if type(a) is int else a for a in args]
-        return node.func(*plain).item()
-
+    known = {} if known is None else known
     with np.errstate(all="ignore"):
-        return [value(node) for node in nodes]
+        for wanted in nodes:
+            stack = [wanted]
+            while stack:
+                node = stack[-1]
+                missing = [a for a in node.args if a not in known]
+                if missing:
+                    stack += missing
+                else:
+                    known[node] = _compute(node, [known[a] for a in node.args], numbers)
+                    stack.pop()
+    return [known[node] for node in nodes]
+
+
+def _compute(node: Node, args: list[Any], numbers: dict[tuple[Any, ...], Any]) -> Any:
+    if node.op == "const":
+        return node.value
+    if node.op == "input":
+        return numbers[node.value]
+    if node.op == "where":
+        return args[1] if args[0] else args[2]
+    if node.op in _EXACT and all(type(a) in (int, bool) for a in args):
+        try:
+            return _EXACT[node.op](*args)
+        except ZeroDivisionError:
+            pass
+    return node.func(*[float(a) if type(a) is int else a for a in args]).item()

@@ -1,7 +1,7 @@
 """Real plugin packages for tests: written, built into a wheel by hatchling, unpacked where Python finds them.
 
-A wheel is a zip of the modules and a ``.dist-info``; unpacking it into a folder on ``sys.path`` is what an installer does,
-so ``importlib.metadata`` sees a real distribution. :func:`run` uses them in a Python of its own.
+A wheel is a zip of the modules and a ``.dist-info``; unpacking it into a folder on ``sys.path`` is what an installer
+does, so ``importlib.metadata`` sees a real distribution. :func:`run` uses them in a Python of its own.
 """
 
 from __future__ import annotations

@@ -137,3 +137,14 @@ def void(nbytes: int) -> np.dtype:
 def tiled(v: Any, repeats: int) -> Any:
     """A vector repeated end to end, so that a broadcast over channels-last rows has long inner loops."""
     return v if repeats == 1 else v.reshape(1, -1).repeat(repeats, axis=0).reshape(-1)
+
+
+def tap(offset: int, stride: int, size: int, count: int) -> tuple[slice, slice]:
+    """One position of a window along one axis: the outputs whose pixel there lies inside the image, and those pixels.
+
+    Output ``o`` of ``count`` looks at pixel ``offset + o * stride``; padding is what lies outside of ``0 .. size - 1``.
+    """
+    first = max(0, -(offset // stride))
+    last = max(first, min(count, (size - 1 - offset) // stride + 1))
+    start = offset + first * stride
+    return slice(first, last), slice(start, start + (last - first) * stride, stride)

@@ -16,8 +16,8 @@ from .clock import Clock
 class Context:
     """The state of a run that plugins may read, and their way to stop it.
 
-    Usable without a Trainer: a hand-written loop makes one, gives it to its :class:`~lunar_core.hooks.Bus` and moves the
-    clock itself.
+    Usable without a Trainer: a hand-written loop makes one, gives it to its :class:`~lunar_core.hooks.Bus` and moves
+    the clock itself.
     """
 
     def __init__(self, model: Any = None, optimizers: Any = (), trainer: Any = None) -> None:
@@ -39,7 +39,7 @@ class Context:
         self.stop_reason: str | None = None
 
     def make_bus(self, plugins: Iterable[Any] = (), *, installed: bool = True, timing: bool = False) -> Bus:
-        """The compiled hooks of this run: of the installed hook plugins, unless ``installed=False``, and of ``plugins``."""
+        """The compiled hooks of this run: of ``plugins`` and, unless ``installed=False``, of installed hook plugins."""
         from lunar_core.plugins import registry
 
         self.bus = Bus(plugins, ctx=self, manager=registry.manager if installed else None, timing=timing)

@@ -73,7 +73,6 @@ def evaluate(
 
 def predict(ctx: Context, loader: Any, placer: Placer, pairs: Pairs) -> Any:
     """The outputs of ``ctx.model`` for the inputs of ``loader``, on the host, one after the other."""
-    bus = ctx.bus
     stage, phase = ctx.stage, ctx.phase
     ctx.stage, ctx.phase = "predict", "predict"
     pairs.open("predict_start", (), "predict_end", (None,))

@@ -41,9 +41,9 @@ class Totals:
 class TrainLoop:
     """Runs training batches for one ``fit``.
 
-    ``loss.terms`` gives sum and weight of each batch; ``metrics`` are updated with the outputs that the step was computed
-    from. With ``micro_batches`` k > 1 each batch is cut into k parts whose gradients are added up, weighted so that the
-    step is that of the whole batch, ragged parts included.
+    ``loss.terms`` gives sum and weight of each batch; ``metrics`` are updated with the outputs that the step was
+    computed from. With ``micro_batches`` k > 1 each batch is cut into k parts whose gradients are added up, weighted so
+    that the step is that of the whole batch, ragged parts included.
     """
 
     def __init__(
@@ -179,7 +179,7 @@ class TrainLoop:
 
     def _gradients(self, batch: tuple[Any, ...]) -> tuple[Any, float, float, float]:
         """Compute the gradients of a placed batch; (outputs of the last part, loss sum, weight, penalty)."""
-        bus, clock, pairs = self.bus, self.ctx.clock, self.pairs
+        clock, pairs = self.ctx.clock, self.pairs
         n = len(batch[0])
         parts = min(self.micro_batches, n)
         clock.micro = 0
@@ -283,7 +283,9 @@ class TrainLoop:
         bad = self.gradients.bad()
         if bad:
             more = f" and {len(bad) - 3} more" if len(bad) > 3 else ""
-            return f"; the weights were lost before it: {', '.join(bad[:3])}{more} (a lower learning rate, or clip_norm=1.0)"
+            return (
+                f"; weights were lost before it: {', '.join(bad[:3])}{more} (lower the learning rate, or clip_norm=1.0)"
+            )
         rates = ", ".join(f"{o.lr:g}" for o in self.ctx.optimizers if hasattr(o, "lr"))
         return f"; inputs and weights are finite (learning rate {rates})"
 
@@ -303,7 +305,8 @@ class TrainLoop:
         if limit is not None and not math.isfinite(norm):
             clock = self.ctx.clock
             raise DivergenceError(
-                f"the gradients' norm is {norm} in epoch {clock.epoch + 1}, batch {clock.batch + 1} (step {clock.step + 1})",
+                f"the gradients' norm is {norm} in epoch {clock.epoch + 1}, batch {clock.batch + 1} "
+                f"(step {clock.step + 1})",
                 hint="the loss was finite; look for a division by zero or a square root at zero in the model",
             )
         if ready is not None:
@@ -334,7 +337,7 @@ class TrainLoop:
         return (loss_sum / weight if weight else 0.0) + penalty
 
     def _hook_parameters(self) -> list[Any]:
-        """Let ``lunar_param_grad_ready`` see each parameter's gradient in the backward pass, where something wants to."""
+        """Let ``lunar_param_grad_ready`` see each parameter's gradient in the backward pass."""
         if self.bus.param_grad_ready is None:
             return []
 

@@ -16,8 +16,8 @@ from lunar_core.tensor import Tensor
 class FunctionLoss(Loss):
     """A plain function ``f(pred, target) -> mean over the examples`` in the place of a loss.
 
-    Its sum is that mean times the number of examples, so totals over batches of any size are exact as long as the function
-    is a mean over examples. It takes no sample weights.
+    Its sum is that mean times the number of examples, so totals over batches of any size are exact as long as the
+    function is a mean over examples. It takes no sample weights.
     """
 
     def __init__(self, function: Callable[[Any, Any], Tensor]) -> None:

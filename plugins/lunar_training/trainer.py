@@ -6,6 +6,8 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
+
 from lunar_core import random as streams
 from lunar_core.component import hyperparameter_error
 from lunar_core.dtypes import as_dtype, is_floating
@@ -32,15 +34,15 @@ class Trainer:
 
     - ``model``: a Module, built or not, or a registry name.
     - ``loss``: a Loss, its name or configuration, or a function of (pred, target) that is a mean over the examples.
-    - ``optimizer``: an optimizer, its name or configuration (made with ``model.parameters()``), or a list of them, each of
-      which steps in turn. Only ``evaluate`` and ``predict`` do without.
+    - ``optimizer``: an optimizer, its name or configuration (made with ``model.parameters()``), or a list of them, each
+      of which steps in turn. Only ``evaluate`` and ``predict`` do without.
     - ``scheduler``: a scheduler, or a name or configuration (made with the first optimizer), or a list; advanced after
       each optimizer step.
     - ``metrics``: metrics or names; figures carry the metric's name.
     - ``regularizers``: penalties that are added to the loss of each step; the figure ``loss`` is without them,
       ``penalty`` is their mean over the steps.
-    - ``plugins``: objects with hooks, for this trainer's runs only; names mean callbacks. Installed hook plugins take part
-      anyway, unless ``installed_plugins=False``.
+    - ``plugins``: objects with hooks, for this trainer's runs only; names mean callbacks. Installed hook plugins take
+      part anyway, unless ``installed_plugins=False``.
     - ``seed``: calls ``lc.seed`` before the first ``fit``; ``None`` leaves the randomness as it is.
     - ``device``: where the model and the batches go; default: where the model is.
     - ``dtype``: what floating data is converted to; default: that of the model's parameters, or the default dtype for a
@@ -139,15 +141,16 @@ class Trainer:
             missing = "loss" if self.loss is None else "optimizer"
             raise HyperparameterError(f"fit() needs a {missing}", hint=f"Trainer(model, ..., {missing}=...)")
         source = as_source(data, "training data")
-        held = self._validation_sources(source, val)
-        if "" in held:  # a fraction was split off
-            source, held = held.pop(""), held
+        fraction = val if isinstance(val, (int, float)) and not isinstance(val, bool) else None
+        held = _validation_sources(val) if fraction is None else {}
         settings = {"epochs": epochs, "batch_size": batch_size, "shuffle": shuffle, "drop_last": drop_last}
         settings |= {"clip_norm": self.clip_norm, "micro_batches": self.micro_batches, "val_batch_size": val_batch_size}
 
         if self.seed is not None and not self._seeded:
             streams.seed(self.seed)
         self._seeded = True
+        if fraction is not None:
+            source, held["val"] = split_off(source, fraction)
         extra = [RunDirectory(path=str(out))] if out is not None else []
         ctx = self.context
         ctx.stop_reason = None
@@ -201,17 +204,6 @@ class Trainer:
         _positive("val_batch_size", settings["val_batch_size"])
         return settings
 
-    def _validation_sources(self, source: Any, val: Any) -> dict[str, Any]:
-        """Sources by name; under the empty name what is left to train on when a fraction was held out."""
-        if val is None:
-            return {}
-        if isinstance(val, (int, float)) and not isinstance(val, bool):
-            rest, held = split_off(source, val)
-            return {"": rest, "val": held}
-        if isinstance(val, Mapping):
-            return {str(name): as_source(part, f"validation data {name!r}") for name, part in val.items()}
-        return {"val": as_source(val, "validation data")}
-
     def _fit(self, pairs: Pairs, source: Any, held: dict[str, Any], settings: dict[str, Any]) -> None:
         ctx, bus = self.context, self.context.bus
         if settings["drop_last"] and len(source) < settings["batch_size"]:
@@ -250,7 +242,7 @@ class Trainer:
         if isinstance(loader, Loader):
             order = epoch_order(len(loader.source), epoch) if shuffle else None
             if bus.sampler_order is not None:
-                order = bus.sampler_order(epoch, order if order is not None else _in_order(loader.source))
+                order = bus.sampler_order(epoch, order if order is not None else np.arange(len(loader.source)))
             loader.order = order
         for metric in self.metrics.values():
             metric.reset()
@@ -384,12 +376,15 @@ class Trainer:
         return Placer(device, dtype or modes.dtype)
 
 
+def _validation_sources(val: Any) -> dict[str, Any]:
+    """Validation data by the prefix of its figures."""
+    if val is None:
+        return {}
+    if isinstance(val, Mapping):
+        return {str(name): as_source(part, f"validation data {name!r}") for name, part in val.items()}
+    return {"val": as_source(val, "validation data")}
+
+
 def _positive(name: str, value: Any) -> None:
     if not isinstance(value, int) or isinstance(value, bool) or value < 1:
         raise hyperparameter_error("Trainer", name, value, "an int > 0")
-
-
-def _in_order(source: Any) -> Any:
-    import numpy as np
-
-    return np.arange(len(source))

@@ -14,7 +14,7 @@ import warnings
 
 import pluggy
 import pytest
-from packages import dist_info
+from packages import answers, dist_info
 
 from lunar_core.component import Component
 from lunar_core.errors import (
@@ -172,11 +172,25 @@ def test_entry_points_are_parsed_as_installers_write_them():
 
 
 def test_every_group_has_a_kind_a_namespace_and_a_contract_that_exists_where_its_module_does():
-    assert GROUPS["loss"] == "lunar.losses" and NAMESPACES["losses"] == "loss" and NAMESPACES["finetuning"] == "finetuning"
+    assert (
+        GROUPS["loss"] == "lunar.losses" and NAMESPACES["losses"] == "loss" and NAMESPACES["finetuning"] == "finetuning"
+    )
     assert "plugins" not in NAMESPACES and "kernels" not in NAMESPACES
     for kind in CONTRACTS:
         base = contract(kind)
         assert issubclass(base, Component) and (base is Component or base.kind == kind), kind
+
+
+def test_having_the_registry_costs_no_import_of_what_only_its_use_needs():
+    code = """
+import json, sys
+import attrs, numpy
+before = set(sys.modules)
+import lunar_core.plugins, lunar_core.component, lunar_core.config
+heavy = {"pluggy", "importlib.metadata", "tomllib", "difflib", "lunar_core.hookspecs", "lunar_core.plugins.manager"}
+print(json.dumps(sorted(heavy & (set(sys.modules) - before))))
+"""
+    assert answers(code) == []
 
 
 # --- names ----------------------------------------------------------------------------------------------------------
@@ -185,7 +199,9 @@ def test_every_group_has_a_kind_a_namespace_and_a_contract_that_exists_where_its
 def test_an_unknown_name_is_answered_with_the_nearest_ones(site):
     package(site, "foo", {"adam": "Adam", "sgd": "Sgd"})
     registry = registry_of(site)
-    with pytest.raises(UnknownNameError, match=r"there is no optimizer 'adem'; did you mean 'adam'\?\n  there are adam, sgd"):
+    with pytest.raises(
+        UnknownNameError, match=r"there is no optimizer 'adem'; did you mean 'adam'\?\n  there are adam, sgd"
+    ):
         registry.get("optimizer", "adem")
     with pytest.raises(UnknownNameError, match="did you mean 'adam'"):
         registry.get("optimizer", "Adam")
@@ -229,7 +245,9 @@ def test_a_first_party_name_stays_first_party_with_one_warning(site):
     package(site, "lunarlearn", {"adam": "Adam"})
     package(site, "aaa", {"adam": "Adam"})
     registry = registry_of(site)
-    with pytest.warns(PluginWarning, match="'adam' means lunarlearn 1.0 .*; aaa has one of the same name.* 'aaa/adam'") as w:
+    with pytest.warns(
+        PluginWarning, match="'adam' means lunarlearn 1.0 .*; aaa has one of the same name.* 'aaa/adam'"
+    ) as w:
         assert registry.get("optimizer", "adam").__module__ == "lunarlearn"
     assert w[0].filename == __file__
     with warnings.catch_warnings():
@@ -318,7 +336,9 @@ def test_the_contract_version_is_compared_by_major_and_minor():
 # --- blocking -------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("token", ["optimizers.adam", "optimizer.adam", "lunar.optimizers.adam", "optimizers.a*", "optimizers.foo/adam"])
+@pytest.mark.parametrize(
+    "token", ["optimizers.adam", "optimizer.adam", "lunar.optimizers.adam", "optimizers.a*", "optimizers.foo/adam"]
+)
 def test_a_component_is_switched_off_by_name_before_any_import(site, token):
     package(site, "foo", {"adam": "Adam", "sgd": "Sgd"})
     registry = stated(registry_of(site), token)
@@ -382,7 +402,9 @@ def test_a_token_that_names_no_plugin_is_an_error(site, token):
 def test_a_token_that_hits_nothing_is_a_warning_with_the_nearest_name(site, monkeypatch):
     package(site, "foo", {"adam": "Adam"})
     monkeypatch.setenv("LUNAR_DISABLE_PLUGINS", "optimizers.adem")
-    with pytest.warns(PluginWarning, match=r"LUNAR_DISABLE_PLUGINS: 'optimizers.adem' is not installed; did you mean 'optimiz"):
+    with pytest.warns(
+        PluginWarning, match=r"LUNAR_DISABLE_PLUGINS: 'optimizers.adem' is not installed; did you mean 'optimiz"
+    ):
         Registry([str(site)]).names("optimizer")
 
 
@@ -502,7 +524,11 @@ def test_components_are_on_the_plugin_manager_as_records(site):
     assert isinstance(manager, pluggy.PluginManager)
     record = manager.get_plugin("optimizers.adam")
     assert isinstance(record, ComponentPlugin) and record.status == "available" and "foo" not in sys.modules
-    assert sorted(n for n, _ in manager.list_name_plugin()) == ["optimizers.adam", "optimizers.bar/sgd", "optimizers.foo/sgd"]
+    assert sorted(n for n, _ in manager.list_name_plugin()) == [
+        "optimizers.adam",
+        "optimizers.bar/sgd",
+        "optimizers.foo/sgd",
+    ]
 
 
 def test_a_record_costs_no_dict(site):
@@ -546,7 +572,7 @@ def test_a_wrong_hook_is_refused_and_nothing_is_registered(site):
         def lunar_after_step(self, stop):
             pass
 
-    with pytest.raises(HookError, match="'lunar_after_stepp'\n.*lunar_after_step"):
+    with pytest.raises(HookError, match=r"'lunar_after_stepp'\n.*lunar_after_step"):
         manager.register(Misspelled())
     with pytest.raises(HookError, match="stop"):
         manager.register(Wrong())
@@ -622,7 +648,10 @@ def test_a_hook_plugin_with_a_misspelled_hook_is_named_and_the_others_work(site)
     registry = registry_of(site)
     with pytest.warns(PluginWarning, match=r"plugin 'bad' of bad 1\.0 \(bad:Bad\) cannot be used: .*lunar_after_stepp"):
         assert [name for name, _ in registry.manager.hook_plugins()] == ["plugins.good"]
-    assert registry.info("plugin", "bad").status == "broken" and "lunar_after_stepp" in registry.info("plugin", "bad").traceback
+    assert (
+        registry.info("plugin", "bad").status == "broken"
+        and "lunar_after_stepp" in registry.info("plugin", "bad").traceback
+    )
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         registry.load_hook_plugins()

@@ -13,8 +13,8 @@ from lunar_core.contracts.callback import Callback
 class CSVLogger(Callback):
     """Appends records to ``path``: one line per epoch, or with ``event="step"`` one for every ``every``-th step.
 
-    The columns are those of the first record. Lines reach the disk after each epoch. A relative ``path`` lies in the run
-    directory if there is one. An existing file is overwritten.
+    The columns are those of the first record. Lines reach the disk after each epoch. A relative ``path`` lies in the
+    run directory if there is one. An existing file is overwritten.
     """
 
     band: ClassVar[str] = "logger"
@@ -26,7 +26,7 @@ class CSVLogger(Callback):
 
     def lunar_fit_start(self, ctx: Any) -> None:
         path = self.path if ctx.run_dir is None else os.path.join(ctx.run_dir, self.path)
-        self._file = open(path, "w", newline="", encoding="utf-8")
+        self._file = open(path, "w", newline="", encoding="utf-8")  # noqa: SIM115 - closed in lunar_fit_end
         self._writer: csv.DictWriter[str] | None = None
 
     def lunar_log(self, record: dict[str, Any]) -> None:

@@ -13,8 +13,8 @@ from ..rundir import RunDir, environment, write_weights
 class RunDirectory(Callback):
     """Writes configuration and environment when training starts, the history after each epoch, the weights at the end.
 
-    The Trainer adds it for ``fit(..., out=path)``. See :mod:`lunar_training.rundir` for the files. A write that fails ends
-    the run with an error.
+    The Trainer adds it for ``fit(..., out=path)``. See :mod:`lunar_training.rundir` for the files. A write that fails
+    ends the run with an error.
     """
 
     band: ClassVar[str] = "checkpoint"

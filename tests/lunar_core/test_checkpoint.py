@@ -1,0 +1,93 @@
+"""Checkpointed blocks compute the same gradients and keep no arrays between."""
+
+import gc
+import weakref
+
+import numpy as np
+import pytest
+
+import lunar_core as lc
+from lunar_core import random
+from lunar_core.errors import GradientError
+from lunar_core.testing import gradcheck, gradgradcheck
+
+
+def block(x, w):
+    h = (x @ w).tanh()
+    return (h * h).exp().sum(axis=0)
+
+
+def noisy(x):
+    mask = lc.tensor(random.stream("dropout").next().random(x.shape) > 0.5, dtype="float64")
+    return (x * mask).sin() * x
+
+
+@pytest.fixture
+def inputs():
+    rng = np.random.default_rng(0)
+    return [lc.tensor(rng.normal(size=s), requires_grad=True) for s in ((3, 4), (4, 2))]
+
+
+def test_gradients_equal_those_without_a_checkpoint(inputs):
+    for run in (lambda: block(*inputs), lambda: lc.checkpoint(block, *inputs)):
+        for x in inputs:
+            x.grad = None
+        run().sum().backward()
+        grads = [x.grad.numpy().copy() for x in inputs]
+        if "expected" in locals():
+            for a, b in zip(grads, expected):
+                np.testing.assert_array_equal(a, b)
+        expected = grads
+
+
+def test_first_and_second_order_pass_the_gradient_check(inputs):
+    f = lambda x, w: lc.checkpoint(block, x, w)  # noqa: E731
+    assert gradcheck(f, inputs) and gradgradcheck(f, inputs)
+
+
+def test_checkpoints_nest_and_draw_the_same_random_masks(inputs):
+    def outer(x):
+        return lc.checkpoint(noisy, noisy(x) * 2) + noisy(x)
+
+    x = inputs[0]
+    lc.seed(3)
+    (plain,) = lc.grad(outer(x).sum(), x)
+    position = random.stream("dropout").index
+    lc.seed(3)
+    (nested,) = lc.grad(lc.checkpoint(outer, x).sum(), x)
+    np.testing.assert_array_equal(plain.numpy(), nested.numpy())
+    assert random.stream("dropout").index == position
+
+
+def test_parameters_inside_the_block_get_their_gradients(inputs):
+    w = inputs[1]
+    lc.checkpoint(lambda x: block(x, w), inputs[0].detach()).sum().backward()
+    assert w.grad is not None
+
+
+def test_arrays_between_are_freed_until_backward():
+    kept = []
+
+    def f(x):
+        h = x.exp()
+        kept.append(weakref.ref(h.data))
+        return (h * h).sum()
+
+    x = lc.tensor(np.ones(1000), requires_grad=True)
+    y = lc.checkpoint(f, x)
+    gc.collect()
+    assert kept[0]() is None
+    y.backward()
+    np.testing.assert_allclose(x.grad.numpy(), 2 * np.exp(2))
+
+
+def test_a_block_that_changes_between_runs_is_an_error():
+    calls = []
+
+    def f(x):
+        calls.append(1)
+        return x.exp() if len(calls) == 1 else x.sin()
+
+    y = lc.checkpoint(f, lc.tensor([1.0], requires_grad=True))
+    with pytest.raises(GradientError, match="applied other ops"):
+        y.backward()
