@@ -39,7 +39,7 @@ t1 = clock()
 manager = registry.manager
 t2 = clock()
 imported = sorted(m for m in set(sys.modules) - before if m.startswith("bench_"))
-metadata.MetadataPathFinder.invalidate_caches()
+metadata.MetadataPathFinder().invalidate_caches()
 t3 = clock()
 peer = [e for d in metadata.distributions(path=path) for e in d.entry_points if e.group.startswith("lunar.")]
 t4 = clock()

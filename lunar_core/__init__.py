@@ -12,8 +12,8 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 from . import errors, ops, random
-from .autograd import grad, jvp, vjp
 from .errors import LunarError
+from .functional import grad, hessian, hvp, jacobian, jvp, vjp
 from .modes import (
     default_device,
     default_dtype,
@@ -126,9 +126,12 @@ __all__ = [
     "full_like",
     "fused",
     "grad",
+    "hessian",
     "hookimpl",
+    "hvp",
     "inference_mode",
     "is_grad_enabled",
+    "jacobian",
     "jvp",
     "linspace",
     "load",

@@ -18,7 +18,7 @@ first call with arguments of given kinds traces it; from then on the calls run w
 - as NumPy calls over chunks that fit into the cache, into scratch memory that is made once per thread, so that nothing
   is allocated besides the results; large arrays are divided among threads (:func:`set_num_threads`);
 - or as a kernel that a compiler in ``fused.compilers`` made from the same program;
-- arrays of another library (CuPy) and operands that broadcast or are strided go through the function as it stands.
+- step by step over whole arrays for operands that broadcast or are strided, and for arrays of another library (CuPy).
 
 Arguments. Arrays are seen one element at a time; they broadcast. Python ints and floats (and tuples of them) may change
 from call to call: what depends on them alone, such as ``1 - beta**step``, is computed once per call in Python's double
@@ -40,9 +40,10 @@ from typing import Any, overload
 
 import numpy as np
 
+from . import backend
 from .errors import ShapeError
-from .fused_program import Compiler, Program, is_half
-from .fused_run import Runner, get_num_threads, set_num_threads
+from .fused_program import Compiler, Program
+from .fused_run import Runner, get_num_threads, interpret, set_num_threads
 from .fused_source import compile_source, scalars_source
 from .fused_trace import FusedError, Trace, evaluate, trace
 
@@ -52,7 +53,6 @@ _MAX_KINDS = 256  # distinct kinds of calls kept per function
 _MAX_VARIANTS = 64  # distinct outcomes of branches on numbers kept per kind of call
 _NUMBERS = (int, float)
 _STATIC = (bool, str, bytes, type(None))
-_FLOAT32 = np.dtype(np.float32)
 
 compilers: list[Compiler] = []
 
@@ -203,9 +203,11 @@ class Fused:
             return self._call(values)
         with np.errstate(all="ignore"):
             plan, constants = self._plan(values, layout)
-            shared = _common_layout([values[i] for i in layout.arrays]) if layout.numpy else None
-            if shared is None and not (plan.compiled_by and _same_shape(values, layout)):
-                return self._plain(values, layout)
+            shared = None
+            if layout.numpy or plan.runner.compiled is not None:
+                shared = _common_layout([values[i] for i in layout.arrays])
+            if shared is None:
+                return self._interpreted(plan, constants, values, layout)
             return self._planned(plan, constants, values, layout, shared)
 
     def prepare(self, args: Sequence[Any]) -> tuple[Sequence[Any], _Layout]:
@@ -285,7 +287,8 @@ class Fused:
             if isinstance(slot.source, str):
                 array = values[self._positions[slot.source]]
             else:
-                array = np.empty_like(first, slot.dtype, subok=False) if layout.numpy else _empty_like(first, slot.dtype)
+                xp = np if layout.numpy else backend.of(first).xp
+                array = _empty(xp, first, slot.dtype, shared)
                 results.append(array)
             arrays.append(_flat(array, shared))
         if self.into is not None:
@@ -297,10 +300,11 @@ class Fused:
 
     def _apart(self, arrays: list[Any], plan: Plan) -> list[Any]:
         """Copies of the inputs that share memory with an array that is written."""
-        written = [a for a, slot in zip(arrays, plan.program.arguments) if slot.writable]
+        slots = plan.program.arguments
+        written = [a for a, slot in zip(arrays, slots) if slot.writable]
         return [
-            a.copy() if any(a is not w and np.may_share_memory(a, w) for w in written) and not slot.writable else a
-            for a, slot in zip(arrays, plan.program.arguments)
+            a.copy() if not slot.writable and any(_share_memory(a, w) for w in written) else a
+            for a, slot in zip(arrays, slots)
         ]
 
     def _check_writable(self, targets: Sequence[Any]) -> None:
@@ -309,42 +313,35 @@ class Fused:
                 raise FusedError(f"{self.name}: {name!r} is read-only")
         for i, a in enumerate(targets):
             for b in targets[i + 1 :]:
-                if isinstance(a, np.ndarray) and np.may_share_memory(a, b):
+                if _share_memory(a, b):
                     raise FusedError(f"{self.name}: two of the targets {', '.join(self.into or ())} share memory")
 
-    def _plain(self, values: Sequence[Any], layout: _Layout) -> Any:
-        """The function as it stands, for arrays that broadcast, are strided or of another library."""
-        arrays = [values[i] for i in layout.arrays]
-        values = list(values)
-        floating = {a.dtype for a in arrays if a.dtype.kind not in "biu"}
-        half = floating.pop() if len(floating) == 1 and is_half(next(iter(floating))) else None
-        for i in layout.arrays:
-            if is_half(values[i].dtype):
-                values[i] = values[i].astype(_FLOAT32)
+    def _interpreted(self, plan: Plan, constants: Sequence[Any], values: Sequence[Any], layout: _Layout) -> Any:
+        """Step by step over whole arrays, for those that broadcast, are strided or of another library."""
+        program = plan.program
+        arrays = {self.names[i]: values[i] for i in layout.arrays}
+        xp = np if layout.numpy else backend.of(values[layout.arrays[0]]).xp
         try:
-            shape = np.broadcast_shapes(*[a.shape for a in arrays])
-            returned = self._call(values)
-        except (ValueError, IndexError) as exc:
-            shapes = ", ".join(f"{self.names[i]} {values[i].shape}" for i in layout.arrays)
+            shape = np.broadcast_shapes(*[a.shape for a in arrays.values()])
+            computed = interpret(program, xp, arrays, constants)
+        except ValueError as exc:
+            shapes = ", ".join(f"{name} {a.shape}" for name, a in arrays.items())
             raise ShapeError(f"{self.name}: the arrays do not broadcast: {shapes}") from exc
-        items = list(returned) if isinstance(returned, (tuple, list)) else [returned]
         if self.into is None:
-            for k, item in enumerate(items):
-                item = item if hasattr(item, "dtype") and hasattr(item, "shape") else _full(arrays[0], shape, item)
-                if half is not None and item.dtype == _FLOAT32:
-                    item = item.astype(half)
-                items[k] = item.copy() if any(item is a for a in arrays) else item
-            return tuple(items) if isinstance(returned, (tuple, list)) else items[0]
-        targets = [arrays[layout.arrays.index(self._positions[name])] for name in self.into]
-        self._check_writable(targets)
-        # A result may be an input, or a view of one, that another result is written over.
-        items = [x.copy() if any(x is a for a in values) and x is not t else x for x, t in zip(items, targets)]
-        for name, target, item in zip(self.into, targets, items):
-            if item is not target:
-                if getattr(item, "shape", ()) not in ((), target.shape):
-                    raise ShapeError(f"{self.name}: {name!r} of shape {target.shape} cannot hold a result of {item.shape}")
-                target[...] = item.astype(target.dtype) if hasattr(item, "astype") else item
-        return tuple(targets) if isinstance(returned, (tuple, list)) else targets[0]
+            results = [computed[slot] for slot in program.results]
+            results = [r if hasattr(r, "shape") else xp.full(shape, r, s.dtype) for r, s in zip(results, program.results)]
+        else:
+            results = [arrays[name] for name in self.into]
+            self._check_writable(results)
+            for slot, value in computed.items():
+                target = arrays[str(slot.source)]
+                if getattr(value, "shape", ()) not in ((), target.shape):
+                    raise ShapeError(
+                        f"{self.name}: {slot.source!r} of shape {target.shape} cannot hold a result of {value.shape}"
+                    )
+            for slot, value in computed.items():
+                arrays[str(slot.source)][...] = value
+        return tuple(results) if plan.trace.returns_tuple else results[0]
 
     # -- looking inside ----------------------------------------------------------------------------------------------
 
@@ -370,8 +367,11 @@ def _tuple_key(value: tuple[Any, ...]) -> Any:
     return types if all(t in _NUMBERS for t in types) else value
 
 
-def _common_layout(arrays: Sequence[np.ndarray]) -> tuple[int, ...] | bool | None:
-    """How the arrays become vectors in one common order of elements: as they are, by a permutation of axes, or not."""
+def _common_layout(arrays: Sequence[Any]) -> tuple[int, ...] | None:
+    """The order of axes in which all arrays are dense in memory, so that they become vectors; ``None`` if there is none.
+
+    ``()`` stands for the axes' own order.
+    """
     shape = arrays[0].shape
     contiguous = True
     for a in arrays:
@@ -379,37 +379,28 @@ def _common_layout(arrays: Sequence[np.ndarray]) -> tuple[int, ...] | bool | Non
             return None
         contiguous = contiguous and a.flags.c_contiguous
     if contiguous:
-        return True
+        return ()
     strides = arrays[0].strides
     axes = tuple(sorted(range(len(shape)), key=lambda i: -strides[i]))
     return axes if all(a.transpose(axes).flags.c_contiguous for a in arrays) else None
 
 
-def _same_shape(values: Sequence[Any], layout: _Layout) -> bool:
-    """Whether arrays of another library can go to a compiled kernel: one shape, contiguous."""
-    first = values[layout.arrays[0]]
-    return not layout.numpy and all(
-        values[i].shape == first.shape and getattr(values[i].flags, "c_contiguous", False) for i in layout.arrays
-    )
-
-
-def _flat(array: Any, shared: Any) -> Any:
+def _flat(array: Any, axes: tuple[int, ...]) -> Any:
     if array.ndim == 1:
         return array
-    return array.reshape(-1) if shared is True or shared is None else array.transpose(shared).reshape(-1)
+    return (array.transpose(axes) if axes else array).reshape(-1)
 
 
-def _empty_like(array: Any, dtype: np.dtype) -> Any:
-    from . import backend
+def _empty(xp: Any, like: Any, dtype: np.dtype, axes: tuple[int, ...]) -> Any:
+    """A new array whose axes lie in memory as those of ``like``."""
+    if not axes:
+        return xp.empty(like.shape, dtype)
+    dense = xp.empty([like.shape[i] for i in axes], dtype)
+    return dense.transpose(sorted(range(len(axes)), key=axes.__getitem__))
 
-    return backend.of(array).xp.empty(array.shape, dtype)
 
-
-def _full(array: Any, shape: tuple[int, ...], number: Any) -> Any:
-    from . import backend
-
-    dtype = np.result_type(_FLOAT32 if is_half(array.dtype) else array.dtype, number)
-    return backend.of(array).xp.full(shape, number, dtype)
+def _share_memory(a: Any, b: Any) -> bool:
+    return bool(backend.of(a).xp.may_share_memory(a, b))
 
 
 @overload

@@ -93,6 +93,7 @@ class Program:
     literals    numbers that are the same in every call
     steps       what it computes, in order; ``moves`` are copies into arguments after the last step
     scratch     the memory that the reference needs besides its arguments
+    inputs      the value of each parameter that is an array
     touched     names of the parameters whose arrays are read or written
     """
 
@@ -115,6 +116,7 @@ class Program:
             safe = f"array{len(self._slots)}" if _RESERVED.match(name) else name
             slot = self._slots[name] = Slot(safe, dtype, name, into is not None and name in into)
             slot.holds = Value(dtype, slot)
+        self.inputs = {name: slot.holds for name, slot in self._slots.items() if slot.holds is not None}
         self._lower(trace)
         self._place_results(trace.outputs, into)
         self._count_uses()

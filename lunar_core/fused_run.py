@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from typing import Any
 
@@ -12,8 +12,9 @@ import numpy as np
 
 from .dtypes import is_floating
 from .errors import HyperparameterError
-from .fused_program import Program
+from .fused_program import Constant, Program, Slot
 from .fused_source import compile_source, kernel_source
+from .fused_trace import FusedError
 
 # Measured on an x86-64 core with 1 MiB of L2, AdamW in float32: 16 KiB chunks are 1.6x slower (NumPy's call overhead),
 # 512 KiB as fast on one thread. Workers that share the interpreter lock profit from fewer, longer calls.
@@ -134,6 +135,37 @@ class Runner:
             errors = [error for other in others if (error := other.exception()) is not None]
         if errors:
             raise errors[0]
+
+
+def interpret(
+    program: Program, xp: Any, arrays: Mapping[str, Any], constants: Sequence[Any]
+) -> dict[Slot, Any]:
+    """What the program computes for each of its results, by the array library ``xp``, one whole array at a time.
+
+    ``arrays`` are the inputs by parameter; they may broadcast, and nothing is written. A result that does not depend on
+    an array is a number.
+    """
+    known: dict[Any, Any] = {value: arrays[name] for name, value in program.inputs.items()}
+    known.update(zip(program.constants, constants))
+    known.update((c, c.node.value) for c in program.literals)
+    for step in program.steps:
+        args = [known[a] for a in step.args]
+        if step.op == "copy":
+            result = args[0].astype(step.out.dtype)
+        elif step.op == "where":
+            result = xp.where(*args) if hasattr(args[0], "dtype") else args[1] if args[0] else args[2]
+        elif xp is np:
+            result = step.func(*args)
+        elif getattr(np, step.op, None) is step.func and hasattr(xp, step.op):
+            result = getattr(xp, step.op)(*args)
+        else:
+            raise FusedError(f"{program.name}: {xp.__name__} has no function {step.op}")
+        if not hasattr(result, "shape"):  # a number chosen by a number
+            result = xp.full(np.broadcast_shapes(*[a.shape for a in arrays.values()]), result, step.out.dtype)
+        known[step.out] = result if result.dtype == step.out.dtype else result.astype(step.out.dtype)
+    results = {slot: known[slot.result] for slot in program.result_slots()}
+    results = {slot: x if x.dtype == slot.dtype else x.astype(slot.dtype) for slot, x in results.items()}
+    return results | {slot: known[x] for slot, x in program.moves if isinstance(x, Constant)}
 
 
 class _Workers:

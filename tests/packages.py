@@ -7,6 +7,7 @@ does, so ``importlib.metadata`` sees a real distribution. :func:`run` uses them 
 from __future__ import annotations
 
 import contextlib
+import importlib
 import json
 import os
 import subprocess
@@ -16,6 +17,8 @@ import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+
+from lunar_core.plugins import Registry, Settings
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 
@@ -115,3 +118,34 @@ def dist_info(site: Path, dist: str, entry_points: Mapping[str, Mapping[str, str
         lines += [f"{name} = {target}" for name, target in targets.items()]
     (folder / "entry_points.txt").write_text("\n".join(lines) + "\n")
     return site
+
+
+OPTIMIZERS = """
+from lunar_core.plugins.loading import contract
+
+class Adam(contract("optimizer")):
+    lr: float = 1e-3
+
+class Sgd(Adam):
+    pass
+"""
+
+
+def write_module(site: Path, name: str, source: str = OPTIMIZERS) -> str:
+    """A module in ``site``; returns its name."""
+    (site / f"{name}.py").write_text(textwrap.dedent(source))
+    importlib.invalidate_caches()
+    return name
+
+
+def write_package(
+    site: Path, dist: str, optimizers: Mapping[str, str], source: str = OPTIMIZERS, version: str = "1.0"
+) -> None:
+    """A distribution with optimizers (registry name to class name) in one module named after it."""
+    name = write_module(site, dist.replace("-", "_"), source)
+    dist_info(site, dist, {"lunar.optimizers": {n: f"{name}:{c}" for n, c in optimizers.items()}}, version)
+
+
+def registry_of(site: Path) -> Registry:
+    """A registry that sees ``site`` alone and no settings but its own."""
+    return Registry([str(site)], Settings())

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from .windows import Pads, Pair, channels_first, channels_last, extent, padded, tap, tiled, void
+from .windows import Pads, Pair, channels_first, channels_last, extent, is_channels_last, padded, tap, tiled, void
 
 _HOST_BLOCK = 16 << 20  # bytes of gathered windows at a time: large enough for a threaded matrix product
 _DEVICE_BLOCK = 512 << 20
@@ -120,7 +120,7 @@ def correlate(
     o, per_group, kh, kw = w.shape
     if per_group == 1 and groups == c > 1:
         return channels_first(_depthwise(xp, x, w, stride, pads, dilation, counts))
-    if (kh, kw) == stride == (1, 1) and groups == 1 and counts == (height, width) and x.flags.c_contiguous and c > 1:
+    if (kh, kw) == stride == (1, 1) and groups == 1 and counts == (height, width) and not is_channels_last(x):
         return xp.matmul(w.reshape(o, c), x.reshape(n, c, height * width)).reshape(n, o, height, width)
     oh, ow = counts
     out = xp.empty((n * oh * ow, groups, o // groups), x.dtype)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -36,6 +37,14 @@ class PluginManager(pluggy.PluginManager):
         self._listeners: list[Callable[[], None]] = []
         self._bus: Bus | None = None
         self.add_hookspecs(hookspecs)
+
+    def __getattr__(self, name: str) -> Any:
+        # `lunar_core.plugins` is this manager, and also the name of a package: `import lunar_core.plugins as p`
+        # means that, but Python takes the attribute. So what the package offers is found here as well.
+        package = sys.modules[__package__]
+        if name.startswith("_") or not hasattr(package, name):
+            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+        return getattr(package, name)
 
     def on_change(self, callback: Callable[[], None]) -> Callable[[], None]:
         """Call ``callback()`` after every change of the hook implementations; returns a function that ends that."""

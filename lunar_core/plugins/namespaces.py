@@ -73,9 +73,10 @@ class Namespace:
 _made: dict[str, Namespace] = {}
 
 
-def namespace(name: str) -> Namespace | None:
-    """The namespace ``lunar_core.<name>``, or ``None`` if that is none."""
-    kind = NAMESPACES.get(name)
-    if kind is None:
-        return None
-    return _made.setdefault(name, Namespace(kind))
+def namespace(name: str) -> Namespace:
+    """The namespace ``lunar_core.<name>``, also by its kind: ``"layers"`` or ``"layer"``. Raises UnknownNameError."""
+    kind = NAMESPACES.get(name, name)
+    if kind not in NAMESPACES.values():
+        guess = did_you_mean(name, NAMESPACES)
+        raise UnknownNameError(f"there is no namespace {name!r}" + (f"; {guess}" if guess else ""))
+    return _made.setdefault(kind, Namespace(kind))

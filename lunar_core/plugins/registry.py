@@ -6,7 +6,7 @@ import sys
 import threading
 from typing import TYPE_CHECKING, Any
 
-from ..errors import HookError, PluginBlockedError, PluginConflictError, PluginLoadError, UnknownNameError
+from ..errors import HookError, PluginBlockedError, PluginConflictError, PluginError, PluginLoadError, UnknownNameError
 from .catalogue import Catalogue, conflict_error
 from .discovery import SESSION, ComponentPlugin
 from .groups import FIRST_PARTY
@@ -50,6 +50,17 @@ class Registry(Catalogue):
             component = self._ask(kind, name)
         self._warn_namesakes(component, name)
         return self.load(component)
+
+    def get_or_warn(self, kind: str, name: str) -> Any:
+        """:meth:`get`, but a plugin's fault is a warning (an error under ``LUNAR_PLUGIN_STRICT=1``) and gives ``None``.
+
+        For what the program can do without, such as a kernel provider.
+        """
+        try:
+            return self.get(kind, name)
+        except PluginError as error:
+            self._complain(str(error), error)
+            return None
 
     def create(self, kind: str, name: str, /, *args: Any, **fields: Any) -> Any:
         """``get(kind, name)(*args, **fields)``."""

@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from ..autograd import grad
 from ..errors import DTypeError, GradientError
+from ..functional import grad
 from ..modes import enable_grad
 from ..tensor import Tensor, as_tensor
 

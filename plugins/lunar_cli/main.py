@@ -41,7 +41,9 @@ class Commands(click.Group):
         self._ask_hook_plugins()
         return self.commands.get(name)
 
-    def resolve_command(self, ctx: click.Context, args: list[str]) -> tuple[str | None, click.Command | None, list[str]]:
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
         if args[0].startswith("-"):
             return super().resolve_command(ctx, args)  # click's own message about the option
         command = self.get_command(ctx, args[0])
@@ -187,4 +189,3 @@ def _show_warning(message: Warning | str, category: type[Warning], filename: str
 
 def _say(label: str, color: str, text: str) -> None:
     click.echo(click.style(label, fg=color, bold=True) + text, err=True)
-

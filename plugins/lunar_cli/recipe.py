@@ -20,8 +20,8 @@
     "@optimizer" = "adamw"
     lr = 1e-3
 
-A component is a table that names it under ``@kind``, or just its name. A table ``[test]`` with a dataset of its own takes
-the place of ``split.test``.
+A component is a table that names it under ``@kind``, or just its name. A table ``[test]`` with a dataset of its own
+takes the place of ``split.test``.
 """
 
 from __future__ import annotations
@@ -30,7 +30,6 @@ import os
 import re
 import tomllib
 from collections.abc import Callable, Iterable
-from importlib import resources
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -39,6 +38,8 @@ from lunar_core.config import from_config
 from lunar_core.contracts.dataset import Dataset
 from lunar_core.errors import ConfigError, LunarError, UnknownNameError
 from lunar_core.suggest import did_you_mean
+
+from .recipes import shipped
 
 #: Entries that are one component, by its kind.
 SLOTS = {
@@ -65,6 +66,8 @@ class Settings(Component):
     device: str = field(default="cpu", doc="cpu, cuda or cuda:N")
     epochs: int = field(default=10, validator=positive, doc="passes over the training data")
     batch_size: int = field(default=32, validator=positive, doc="examples per step")
+    clip_norm: float | None = field(default=None, validator=positive, doc="largest global norm of the gradients")
+    micro_batches: int = field(default=1, validator=positive, doc="parts of a batch, for less memory")
 
 
 class Split(Component):
@@ -93,12 +96,6 @@ class Parts(NamedTuple):
 
 
 # -- finding and reading -----------------------------------------------------------------------------------------------
-
-
-def shipped() -> dict[str, Path]:
-    """The recipes that come with the package: name to file."""
-    folder = resources.files("lunar_cli") / "recipes"
-    return {path.name.removesuffix(".toml"): Path(str(path)) for path in folder.iterdir() if path.name.endswith(".toml")}
 
 
 def read(name: str) -> dict[str, Any]:
@@ -148,9 +145,9 @@ def normalized(recipe: dict[str, Any]) -> dict[str, Any]:
 def override(recipe: dict[str, Any], assignments: Iterable[str]) -> dict[str, Any]:
     """The recipe with ``key=value`` assignments applied, those that choose a component first.
 
-    ``optimizer.lr=1e-3`` sets a field, ``model.layers.0.units=64`` one inside a list. ``optimizer=lion`` chooses another
+    ``optimizer.lr=1e-3`` sets a field, ``callbacks.0.patience=3`` one in a list. ``optimizer=lion`` chooses another
     component, and what was set for the one before goes; ``optimizer.@optimizer=lion`` keeps it. ``scheduler=none``
-    takes an entry out, so that its default holds. Values are TOML; what is none is text.
+    takes an entry out, so that its default holds. Values are TOML; what is not is text.
 
     Raises ConfigError for an assignment that cannot be carried out.
     """
@@ -159,7 +156,9 @@ def override(recipe: dict[str, Any], assignments: Iterable[str]) -> dict[str, An
         key, equals, value = assignment.partition("=")
         path = [part for part in re.split(r"[.\[\]]", key.strip()) if part]
         if not equals or not path:
-            raise ConfigError(f"--set {assignment!r} is not understood", hint="write key=value, such as optimizer.lr=1e-3")
+            raise ConfigError(
+                f"--set {assignment!r} is not understood", hint="write key=value, such as optimizer.lr=1e-3"
+            )
         pairs.append((path, _parse(value.strip()), assignment))
     result = _copied(recipe)
     # Sorting is stable: later assignments win over earlier ones of the same depth.
@@ -290,7 +289,17 @@ def build(recipe: dict[str, Any]) -> Parts:
         train, val = train.split(split.val, stratify=split.stratify, seed=split.seed)
     metrics = dict(zip(_figure_names(recipe.get("metrics", [])), lists["metrics"]))
     return Parts(
-        settings, train, val, test, model, loss, optimizer, scheduler, metrics, lists["regularizers"], lists["callbacks"]
+        settings,
+        train,
+        val,
+        test,
+        model,
+        loss,
+        optimizer,
+        scheduler,
+        metrics,
+        lists["regularizers"],
+        lists["callbacks"],
     )
 
 

@@ -65,6 +65,10 @@ def as_source(data: Any, what: str, targets: bool = True) -> ArraySource | Datas
     Raises :class:`DataError` when it is empty, when lengths differ, or when it is something else.
     """
     if isinstance(data, Dataset):
+        if targets and len(data.fields) != 2 and data.fields[2:] not in (("weight",), ("weights",)):
+            raise DataError(
+                f"{what}: expected a dataset of inputs and targets, {type(data).__name__} has {', '.join(data.fields)}"
+            )
         source: ArraySource | DatasetSource = DatasetSource(data)
     else:
         if not targets and not isinstance(data, tuple):

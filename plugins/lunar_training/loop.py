@@ -85,7 +85,7 @@ class TrainLoop:
                 if h is not None:
                     h()
                 start = time.perf_counter()
-                batch = next(batches, _END)
+                batch: Any = next(batches, _END)
                 if batch is _END:
                     break
                 h = bus.after_fetch
@@ -135,7 +135,7 @@ class TrainLoop:
         batch = tuple([place(part) for part in batch])
 
         self._zero_grad()
-        outputs, loss_sum, weight, penalty = self._gradients(batch)
+        seen, loss_sum, weight, penalty = self._gradients(batch)
 
         ctx.phase = "step"
         h = bus.before_step
@@ -143,7 +143,6 @@ class TrainLoop:
             self._step(batch)
 
         ctx.phase = "metrics"
-        sample_weight = batch[2] if len(batch) > 2 else None
         totals = self.totals
         totals.loss += loss_sum
         totals.weight += weight
@@ -152,9 +151,9 @@ class TrainLoop:
         n = len(batch[0])
         clock.sample += n
         clock.token += batch[1].size if batch[1].ndim == 2 and batch[1].dtype.kind in "iu" else n
-        detached = outputs.detach() if type(outputs) is Tensor else _detached(outputs)
         for metric in self.metrics.values():
-            metric.update(detached, batch[1], sample_weight)
+            for outputs, part in seen:
+                metric.update(outputs, part[1], part[2] if len(part) > 2 else None)
 
         figures["loss"] = loss_sum / weight if weight else 0.0
         figures["weight"] = weight
@@ -169,7 +168,7 @@ class TrainLoop:
                     "loss": figures["loss"],
                 }
             )
-        self.pairs.close("batch_end", detached, figures)
+        self.pairs.close("batch_end", seen[-1][0], figures)
 
     def _zero_grad(self) -> None:
         for optimizer in self.ctx.optimizers:
@@ -177,14 +176,14 @@ class TrainLoop:
 
     # -- forward and backward ----------------------------------------------------------------------------------------
 
-    def _gradients(self, batch: tuple[Any, ...]) -> tuple[Any, float, float, float]:
-        """Compute the gradients of a placed batch; (outputs of the last part, loss sum, weight, penalty)."""
+    def _gradients(self, batch: tuple[Any, ...]) -> tuple[list[Any], float, float, float]:
+        """Compute the gradients of a placed batch; ([(outputs, part), ...], loss sum, weight, penalty)."""
         clock, pairs = self.ctx.clock, self.pairs
         n = len(batch[0])
         parts = min(self.micro_batches, n)
         clock.micro = 0
         loss_sum = weight = penalty = 0.0
-        outputs: Any = None
+        seen = []
         for i in range(parts):
             part = batch
             if parts > 1:
@@ -196,12 +195,13 @@ class TrainLoop:
             outputs, part_sum, weight, penalty = self._forward_backward(part, weight, divisor, i == parts - 1)
             pairs.close("micro_end", i, parts, share)
             clock.micro += 1
+            seen.append((outputs.detach() if type(outputs) is Tensor else _detached(outputs), part))
             loss_sum += part_sum
         if parts > 1 and weight and weight != n:
             # Each part's gradient was taken as if the weights summed to the number of examples.
             self.gradients.scale(n / weight)
         self._after_accumulate()
-        return outputs, loss_sum, weight, penalty
+        return seen, loss_sum, weight, penalty
 
     def _forward_backward(
         self, batch: tuple[Any, ...], before: float, divisor: int | None, last: bool
@@ -242,7 +242,7 @@ class TrainLoop:
             objective = objective * (weight / divisor)
         penalty = 0.0
         if self.regularizers and last:  # once a batch
-            added = sum((total / w for total, w in (r.terms(self.model) for r in self.regularizers)), 0.0)
+            added: Any = sum((total / w for total, w in (r.terms(self.model) for r in self.regularizers)), 0.0)
             penalty = added.item()
             objective = objective + (added if divisor is None else added * ((so_far or divisor) / divisor))
 

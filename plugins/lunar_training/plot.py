@@ -24,6 +24,7 @@ def plot_history(history: Any, path: str | os.PathLike[str] | None, columns: lis
         raise DataError("the history holds no figures to plot", hint="train for at least one epoch")
 
     from matplotlib.figure import Figure
+    from matplotlib.ticker import MaxNLocator
 
     across = min(len(figures), 3)
     down = -(-len(figures) // across)
@@ -37,7 +38,7 @@ def plot_history(history: Any, path: str | os.PathLike[str] | None, columns: lis
                 axes.plot(x, y, color=color, label=label, marker="o" if len(x) == 1 else None)
         axes.set_title(name)
         axes.set_xlabel("epoch")
-        axes.xaxis.get_major_locator().set_params(integer=True)
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.grid(alpha=0.3)
         if f"val_{name}" in numeric:
             axes.legend(frameon=False)

@@ -138,12 +138,19 @@ class Trainer:
         :class:`~lunar_training.errors.DivergenceError` when the loss is lost.
         """
         if self.loss is None or not self.context.optimizers:
-            missing = "loss" if self.loss is None else "optimizer"
-            raise HyperparameterError(f"fit() needs a {missing}", hint=f"Trainer(model, ..., {missing}=...)")
+            missing = "a loss" if self.loss is None else "an optimizer"
+            raise HyperparameterError(
+                f"fit() needs {missing}", hint='Trainer(model, loss="cross_entropy", optimizer="adam")'
+            )
         source = as_source(data, "training data")
         fraction = val if isinstance(val, (int, float)) and not isinstance(val, bool) else None
         held = _validation_sources(val) if fraction is None else {}
-        settings = {"epochs": epochs, "batch_size": batch_size, "shuffle": shuffle, "drop_last": drop_last}
+        settings: dict[str, Any] = {
+            "epochs": epochs,
+            "batch_size": batch_size,
+            "shuffle": shuffle,
+            "drop_last": drop_last,
+        }
         settings |= {"clip_norm": self.clip_norm, "micro_batches": self.micro_batches, "val_batch_size": val_batch_size}
 
         if self.seed is not None and not self._seeded:

@@ -332,9 +332,9 @@ def test_a_component_may_be_mixed_with_a_class_that_knows_nothing_of_it():
 @given(st.floats(), st.floats(-5, 5), st.floats(0, 5), st.booleans(), st.booleans())
 def test_ranges_hold_exactly_what_they_say(value, low, span, include_low, include_high):
     check = in_range(low, low + span, include_low=include_low, include_high=include_high)
-    inside = low < value < low + span or (include_low and value == low) or (include_high and value == low + span)
-    if span == 0 and value == low:
-        inside = include_low and include_high
+    within = low <= value <= low + span
+    excluded = (value == low and not include_low) or (value == low + span and not include_high)
+    inside = within and not excluded
     assert check.passes(value) is inside
 
 

@@ -12,9 +12,11 @@ import warnings
 import numpy as np
 import pytest
 
+from lunar_core import backend
 from lunar_core.errors import LunarError, ShapeError
 from lunar_core.fused import Fused, FusedError, fused
 from lunar_core.tensor import Tensor
+from lunar_core.testing.fake_device import fake_device
 
 F32, F64 = np.float32, np.float64
 
@@ -137,6 +139,24 @@ def test_operands_broadcast_as_in_numpy():
         fused(lambda a, b: a * b)(x, np.ones(3))
     with pytest.raises(ShapeError, match="cannot hold"):
         fused(lambda a, b: a * b, into="b")(x, row)
+
+
+def test_a_device_array_is_computed_by_its_own_library():
+    with fake_device() as device:
+        p, g, m, v = (backend.for_device("fake").from_numpy(abs(a), "fake") for a in arrays(4, (3, 5)))
+        host = [device_array._a.copy() for device_array in (p, g, m, v)]
+        f = fused(adam, into=("p", "m", "v"))
+        result = f(p, g, m, v, lr=0.1, betas=(0.9, 0.99), eps=1e-8, step=3)
+        y = fused(lambda x, k: (np.where(x > k, gelu(x), 0.0), k))(p, 0.5)
+        assert device.synchronizations == 0
+        assert result[0] is p
+        wanted = adam(*host, lr=0.1, betas=(0.9, 0.99), eps=1e-8, step=3)
+        for got, want in zip(result, wanted):
+            np.testing.assert_allclose(got._a, want, rtol=1e-13)
+        np.testing.assert_allclose(y[0]._a, np.where(wanted[0] > 0.5, gelu(wanted[0]), 0), rtol=1e-10)
+        assert y[1]._a.tolist() == [[0.5] * 5] * 3
+        with pytest.raises(TypeError):
+            f(p, np.ones((3, 5)), m, v, lr=0.1, betas=(0.9, 0.99), eps=1e-8, step=3)
 
 
 def test_an_array_without_axes_and_a_subclass_are_arrays():

@@ -83,6 +83,16 @@ def test_new_results_of_mixed_dtypes_are_those_of_the_pure_function(function, dt
         np.testing.assert_array_equal(a, b)
 
 
+@settings(max_examples=150, deadline=None)
+@given(functions(), st.permutations("abc"))
+def test_strided_operands_give_the_same_as_contiguous_ones(function, into):
+    arrays = [np.repeat(a, 2)[::2] for a in inputs(37, ["f8", "f4", "f2"])]
+    dense = [a.copy() for a in arrays]
+    got, want = Fused(function, into)(*arrays, 0.5, 2), Fused(function, into)(*dense, 0.5, 2)
+    for g, w in zip(got, want):
+        np.testing.assert_array_equal(g, w)
+
+
 @settings(max_examples=100, deadline=None)
 @given(functions(), st.permutations("abc"))
 def test_the_loop_over_elements_computes_the_same(function, into):

@@ -33,9 +33,10 @@ class Best:
             figures = [
                 name for name, v in record.items() if isinstance(v, (int, float)) and name not in ("epoch", "step")
             ]
+            missing_val = self.monitor.startswith("val_") and not any(name.startswith("val_") for name in figures)
             raise HyperparameterError(
                 f"{self.owner}: monitor={self.monitor!r} is no figure of this run; there are {', '.join(figures)}",
-                hint=did_you_mean(self.monitor, figures) or ("pass val= to fit()" if "val_" in self.monitor else None),
+                hint="pass val= to fit()" if missing_val else did_you_mean(self.monitor, figures) or None,
             )
         better = math.isfinite(value) and (
             self.value is None or self.sign * value < self.sign * self.value - self.min_delta

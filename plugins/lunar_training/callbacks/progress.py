@@ -27,8 +27,10 @@ class Progress(Callback):
     mode: str = field(default="auto", validator=one_of("auto", "bars", "lines", "off"), doc="auto, bars, lines or off")
     stream: Any = field(default=None, config=False, doc="text file to write to")
 
+    show = None  # what draws, on the instance during a run
+
     def lunar_setup(self, stage: str) -> None:
-        self.show: _Lines | _Bars | None = None
+        self.show = None
         if stage != "fit" or self.mode == "off":
             return
         stream = self.stream or sys.stdout

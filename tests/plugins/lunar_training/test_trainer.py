@@ -150,7 +150,9 @@ def test_floating_data_is_converted_to_the_models_dtype_and_the_default_for_a_mo
 def test_shuffling_depends_on_seed_and_epoch_and_nothing_else():
     x, y = regression(n=16)
     taken = []
-    spy = plugin(lunar_after_fetch=lambda self, batch: taken.append(batch[0].copy()) or None, band="reader", draws=False)
+    spy = plugin(
+        lunar_after_fetch=lambda self, batch: taken.append(batch[0].copy()) or None, band="reader", draws=False
+    )
 
     def orders(seed, disturb):
         taken.clear()
@@ -269,7 +271,7 @@ def test_clipping_bounds_the_global_norm_and_keeps_the_direction():
     norms, before, after = [], {}, {}
     spy = plugin(
         lunar_after_accumulate=lambda self, grads: before.update({k: v.copy() for k, v in grads.items()}),
-        lunar_grads_ready=lambda self, grads, norm: (norms.append(norm), after.update(grads)) and None,
+        lunar_grads_ready=lambda self, grads, norm: norms.append(norm) or after.update(grads),
         band="reader",
         draws=False,
     )
@@ -284,7 +286,9 @@ def test_clipping_bounds_the_global_norm_and_keeps_the_direction():
 def test_a_plain_function_is_a_loss():
     x, y = regression(n=53)
     model = Line()
-    t = Trainer(model, lambda p, target: ops.mean(ops.square(p - target)), Descent(model.parameters(), 0.0), progress="off")
+    t = Trainer(
+        model, lambda p, target: ops.mean(ops.square(p - target)), Descent(model.parameters(), 0.0), progress="off"
+    )
     expected = mean_squared(model, x, y)
     assert t.evaluate((x, y), batch_size=7)["loss"] == pytest.approx(expected, rel=1e-12)
     assert t.fit((x, y), batch_size=7)[0]["loss"] == pytest.approx(expected, rel=1e-12)
@@ -370,7 +374,7 @@ def test_wrong_settings_are_named():
     x, y = regression()
     with pytest.raises(HyperparameterError, match="epochs must be an int > 0, got 0"):
         trainer().fit((x, y), epochs=0)
-    with pytest.raises(HyperparameterError, match="batch_size must be an int > 0, got 2.5"):
+    with pytest.raises(HyperparameterError, match=r"batch_size must be an int > 0, got 2\.5"):
         trainer().fit((x, y), batch_size=2.5)
     with pytest.raises(HyperparameterError, match="clip_norm"):
         trainer(clip_norm=-1)
@@ -378,7 +382,7 @@ def test_wrong_settings_are_named():
         trainer().fit((x, y), val=1.5)
     with pytest.raises(DataError, match="drop_last=True leaves nothing of 50 examples"):
         trainer().fit((x, y), batch_size=64, drop_last=True)
-    with pytest.raises(HyperparameterError, match="fit\\(\\) needs a optimizer|needs an optimizer"):
+    with pytest.raises(HyperparameterError, match="needs an optimizer"):
         Trainer(Line(), SquaredError(), progress="off").fit((x, y))
     with pytest.raises(HyperparameterError, match="evaluate\\(\\) needs a loss"):
         Trainer(Line(), progress="off").evaluate((x, y))

@@ -1,0 +1,335 @@
+"""Activations: relu and its kin, sigmoid, softplus, silu, erf, gelu.
+
+All are elementwise and keep the memory order of their input. What they do at infinity and to NaN is what their formula's
+limit is: ``relu(nan)`` is NaN, ``sigmoid(-inf)`` is 0, ``softplus(inf)`` is infinity.
+"""
+
+from __future__ import annotations
+
+import importlib
+import math
+from typing import Any
+
+import numpy as np
+
+from ..errors import HyperparameterError
+from ..op import OUTPUT, Op, Sample, Spec
+from .common import array, elementwise_spec, unary
+
+_FLOAT = elementwise_spec(np.exp)  # integers become floats
+_CHUNK = 1 << 14  # elements at a time where a formula has many steps: they stay in the core's cache
+_zeros: dict[str, np.ndarray] = {}  # dtype character -> read-only zeros
+
+
+def _flat(x: np.ndarray) -> np.ndarray | None:
+    """The elements in the order of memory as a view; ``None`` where they do not lie densely."""
+    flat = x.ravel(order="K")
+    return flat if flat.size == x.size and np.may_share_memory(flat, x) else None
+
+
+# -- relu and its kin --------------------------------------------------------------------------------------------------
+
+
+def _relu_forward(xp: Any, x: Any) -> Any:
+    if xp is not np or x.size < 1024 or x.dtype.char not in "fd":
+        return xp.maximum(x, 0)
+    # NumPy's maximum of two arrays is vectorised, that of an array and a number is not
+    out = np.empty_like(x)
+    flat, result = _flat(x), _flat(out)
+    zeros = _zeros.get(x.dtype.char)
+    if zeros is None:
+        zeros = _zeros[x.dtype.char] = np.zeros(4 * _CHUNK, x.dtype)
+    if flat is None or result is None or out.strides != x.strides:
+        return np.maximum(x, 0, out=out)
+    size = flat.size
+    for start in range(0, size, zeros.size):
+        part = flat[start : start + zeros.size]
+        np.maximum(part, zeros[: part.size], result[start : start + zeros.size])
+    return out
+
+
+relu = Op(
+    "relu",
+    _relu_forward,
+    lambda F, g, y, need: (g * (y > 0),),
+    save=OUTPUT,
+    abstract=elementwise_spec(np.positive),
+    samples=lambda: [*unary(-3, 3, avoid=(0,))(), Sample((_big(),), torch=lambda t, x: t.relu(x))],
+    doc="``max(x, 0)``; the slope at 0 is 0.",
+)
+
+
+def _big() -> np.ndarray:
+    """Enough elements for the vectorised path, without a kink, in a memory order of its own."""
+    x = array(7, (2, 20, 30), -3, 3)
+    return np.where(np.abs(x) < 0.05, x + 0.1, x).transpose(0, 2, 1)
+
+
+def _leaky_relu_forward(xp: Any, x: Any, slope: float) -> Any:
+    scaled = x * slope
+    return xp.maximum(x, scaled) if 0 < slope <= 1 else xp.where(x > 0, x, scaled)
+
+
+def _leaky_relu_vjp(F: Any, g: Any, x: Any, need: Any, slope: float) -> Any:
+    positive = g * (x > 0)
+    return (positive * (1 - slope) + g * slope,)
+
+
+_leaky_relu = Op(
+    "leaky_relu",
+    _leaky_relu_forward,
+    _leaky_relu_vjp,
+    save=0,
+    abstract=lambda x, slope: _FLOAT(x),
+    samples=lambda: [
+        Sample(s.args, {"slope": slope}, torch=lambda t, x, a=slope: t.nn.functional.leaky_relu(x, a))
+        for slope in (0.01, 0.0, 1.5)
+        for s in unary(-3, 3, avoid=(0,))()
+    ],
+    doc="``x`` where positive, else ``slope * x``.",
+)
+
+
+def leaky_relu(x: Any, negative_slope: float = 0.01) -> Any:
+    """``x`` where ``x > 0``, else ``negative_slope * x``. At 0 the slope is ``negative_slope``."""
+    return _leaky_relu(x, slope=float(negative_slope))
+
+
+def _elu_vjp(F: Any, g: Any, saved: Any, need: Any, alpha: float) -> Any:
+    x, y = saved
+    if alpha == 1:
+        return (g * (F.minimum(y, 0) + 1),)
+    positive = g * (x > 0)
+    return (positive + (g - positive) * (y + alpha),)
+
+
+_elu = Op(
+    "elu",
+    lambda xp, x, alpha: xp.maximum(x, 0) + alpha * xp.expm1(xp.minimum(x, 0)),
+    _elu_vjp,
+    save=(0, OUTPUT),
+    abstract=lambda x, alpha: _FLOAT(x),
+    samples=lambda: [
+        Sample(s.args, {"alpha": alpha}, torch=lambda t, x, a=alpha: t.nn.functional.elu(x, a))
+        for alpha in (1.0, 0.7)
+        for s in unary(-3, 3, avoid=(0,))()
+    ],
+    doc="``x`` where positive, else ``alpha * (exp(x) - 1)``.",
+)
+
+
+def elu(x: Any, alpha: float = 1.0) -> Any:
+    """Exponential linear unit: ``x`` where ``x > 0``, else ``alpha * (exp(x) - 1)`` (arXiv:1511.07289)."""
+    return _elu(x, alpha=float(alpha))
+
+
+# -- sigmoid and its kin -----------------------------------------------------------------------------------------------
+
+
+def _sigmoid_forward(xp: Any, x: Any) -> Any:
+    # exact to the last digits also where the result is tiny; the exponential of a large -x is infinity, 1 / inf is 0
+    with np.errstate(over="ignore"):
+        out = xp.exp(-x)
+        if not x.ndim or x.dtype.kind != "f":
+            return 1 / (1 + out)
+    out += 1
+    return xp.divide(1, out, out=out)
+
+
+sigmoid = Op(
+    "sigmoid",
+    _sigmoid_forward,
+    lambda F, g, y, need: (g * (y * (1 - y)),),
+    save=OUTPUT,
+    abstract=_FLOAT,
+    samples=unary(-4, 4),
+    doc="``1 / (1 + exp(-x))``.",
+)
+
+
+def _softplus_forward(xp: Any, x: Any, beta: float) -> Any:
+    scaled = x if beta == 1 else x * beta
+    out = xp.log1p(xp.exp(-abs(scaled)))
+    out = out + xp.maximum(scaled, 0)
+    return out if beta == 1 else out / beta
+
+
+_softplus = Op(
+    "softplus",
+    _softplus_forward,
+    lambda F, g, x, need, beta: (g * F.sigmoid(x if beta == 1 else x * beta),),
+    save=0,
+    abstract=lambda x, beta: _FLOAT(x),
+    samples=lambda: [
+        Sample(s.args, {"beta": beta}, torch=lambda t, x, b=beta: t.nn.functional.softplus(x, b, 1e9))
+        for beta in (1.0, 2.5)
+        for s in unary(-4, 4)()
+    ],
+    doc="``log(1 + exp(beta x)) / beta``.",
+)
+
+
+def softplus(x: Any, beta: float = 1.0) -> Any:
+    """``log(1 + exp(beta * x)) / beta``, a smooth relu, without overflow.
+
+    PyTorch returns ``x`` itself where ``beta * x > 20``; here the formula holds everywhere, which differs by 2e-9 at most.
+    """
+    return _softplus(x, beta=float(beta))
+
+
+def _silu_vjp(F: Any, g: Any, x: Any, need: Any) -> Any:
+    s = F.sigmoid(x)
+    return (g * (s * (1 + x * (1 - s))),)
+
+
+silu = Op(
+    "silu",
+    lambda xp, x: x * _sigmoid_forward(xp, x),
+    _silu_vjp,
+    save=0,
+    abstract=_FLOAT,
+    samples=unary(-4, 4, torch=lambda t, x: t.nn.functional.silu(x)),
+    doc="``x * sigmoid(x)``, also called swish (arXiv:1606.08415, 1710.05941).",
+)
+
+# -- erf and gelu ------------------------------------------------------------------------------------------------------
+
+# erf(x) = x P(x^2) / Q(x^2) for |x| <= 3.925, beyond which float32 has only +-1: the best relative fit with these degrees
+_P32 = (2.0460439529e-6, 2.8484330113690644e-4, 3.7725085404e-3, 5.2769159293e-2, 0.19059268072823338, 1.12837914578385)
+_Q32 = (3.8047933120e-5, 1.1638490585722e-3, 1.4983109595357e-2, 0.11418226996321526, 0.5022410503720488, 1.0)
+
+# W. J. Cody, Rational Chebyshev approximations for the error function, Mathematics of Computation 23 (1969), 631-637
+_A = (1.85777706184603153e-1, 3.16112374387056560, 1.13864154151050156e2, 3.77485237685302021e2, 3.20937758913846947e3)
+_B = (1.0, 2.36012909523441209e1, 2.44024637934444173e2, 1.28261652607737228e3, 2.84423683343917062e3)
+_C = (
+    2.15311535474403846e-8, 5.64188496988670089e-1, 8.88314979438837594, 6.61191906371416295e1, 2.98635138197400131e2,
+    8.81952221241769090e2, 1.71204761263407058e3, 2.05107837782607147e3, 1.23033935479799725e3,
+)  # fmt: skip
+_D = (
+    1.0, 1.57449261107098347e1, 1.17693950891312499e2, 5.37181101862009858e2, 1.62138957456669019e3, 3.29079923573345963e3,
+    4.36261909014324716e3, 3.43936767414372164e3, 1.23033935480374942e3,
+)  # fmt: skip
+
+
+def _polynomial(coefficients: tuple[float, ...], x: Any) -> Any:
+    """Horner's scheme, the highest power first."""
+    out = x * coefficients[0]
+    out += coefficients[1]
+    for c in coefficients[2:]:
+        out *= x
+        out += c
+    return out
+
+
+def _erf32(xp: Any, x: Any) -> Any:
+    x = xp.clip(x, -3.925, 3.925)
+    square = x * x
+    out = _polynomial(_P32, square)
+    out *= x
+    out /= _polynomial(_Q32, square)
+    return xp.clip(out, -1, 1, out=out)
+
+
+def _erf64(xp: Any, x: Any) -> Any:
+    """Cody's first two intervals; erf(x) is 1 in double precision from 5.93 on, where the second one still holds."""
+    size = abs(x)
+    small = xp.minimum(size, 0.5)
+    square = small * small
+    inner = small * _polynomial(_A, square) / _polynomial(_B, square)
+    large = xp.clip(size, 0.46875, 6.0)
+    outer = 1 - xp.exp(-large * large) * _polynomial(_C, large) / _polynomial(_D, large)
+    return xp.copysign(xp.where(size <= 0.46875, inner, outer), x)
+
+
+def _erf_forward(xp: Any, x: Any) -> Any:
+    if getattr(xp, "__name__", "") == "cupy":
+        return importlib.import_module("cupyx.scipy.special").erf(x)
+    single = x.dtype.char == "f"
+    if not single and x.dtype.char != "d":
+        narrow = np.result_type(x.dtype, np.float16)
+        return _erf_forward(xp, x.astype(np.float32 if narrow.itemsize <= 2 else np.float64)).astype(narrow)
+    compute = _erf32 if single else _erf64
+    if not x.ndim:
+        return compute(xp, x.reshape(1)).reshape(())
+    flat = _flat(x) if xp is np and x.size > _CHUNK else None
+    if flat is None:
+        return compute(xp, x)
+    out = np.empty_like(x)
+    result = _flat(out)
+    if result is None or out.strides != x.strides:
+        return compute(xp, x)
+    for start in range(0, flat.size, _CHUNK):
+        result[start : start + _CHUNK] = compute(xp, flat[start : start + _CHUNK])
+    return out
+
+
+erf = Op(
+    "erf",
+    _erf_forward,
+    lambda F, g, x, need: (g * (F.exp(-(x * x)) * (2 / math.sqrt(math.pi))),),
+    save=0,
+    abstract=lambda x: Spec(x.shape, np.result_type(x.dtype, np.float16)),
+    samples=unary(-3, 3),
+    doc="The error function; 0 at 0, 1 at infinity. Relative error below 1e-15 in float64, 1e-6 in float32.",
+)
+
+
+def _gelu_forward(xp: Any, x: Any) -> Any:
+    out = _erf_forward(xp, x * math.sqrt(0.5))
+    out = out + 1
+    out *= x
+    out *= 0.5
+    return out
+
+
+def _gelu_vjp(F: Any, g: Any, x: Any, need: Any) -> Any:
+    distribution = (F.erf(x * math.sqrt(0.5)) + 1) * 0.5
+    density = F.exp(x * x * -0.5) * (1 / math.sqrt(2 * math.pi))
+    return (g * (distribution + x * density),)
+
+
+_gelu = Op(
+    "gelu",
+    _gelu_forward,
+    _gelu_vjp,
+    save=0,
+    abstract=_FLOAT,
+    samples=unary(-4, 4, torch=lambda t, x: t.nn.functional.gelu(x)),
+    doc="``x Phi(x)`` with the normal distribution function, by erf.",
+)
+
+_K = math.sqrt(2 / math.pi)
+
+
+def _tanh_of(F: Any, x: Any) -> Any:
+    return F.tanh((x * x * 0.044715 + 1) * x * _K)
+
+
+def _gelu_tanh_vjp(F: Any, g: Any, x: Any, need: Any) -> Any:
+    t = _tanh_of(F, x)
+    inner = (x * x * (3 * 0.044715) + 1) * _K
+    return (g * ((t + 1) * 0.5 + x * (1 - t * t) * inner * 0.5),)
+
+
+_gelu_tanh = Op(
+    "gelu_tanh",
+    lambda xp, x: x * (_tanh_of(xp, x) + 1) * 0.5,
+    _gelu_tanh_vjp,
+    save=0,
+    abstract=_FLOAT,
+    samples=unary(-4, 4, torch=lambda t, x: t.nn.functional.gelu(x, approximate="tanh")),
+    doc="The tanh approximation of gelu.",
+)
+
+
+def gelu(x: Any, approximate: str = "none") -> Any:
+    """Gaussian error linear unit, ``x * Phi(x)`` (arXiv:1606.08415).
+
+    ``approximate="none"`` is the exact one, by erf; ``"tanh"`` is ``x / 2 * (1 + tanh(sqrt(2 / pi) * (x + 0.044715 x^3)))``,
+    which GPT-2 uses and which differs by up to 5e-4.
+    """
+    if approximate == "none":
+        return _gelu(x)
+    if approximate == "tanh":
+        return _gelu_tanh(x)
+    raise HyperparameterError(f"gelu: approximate must be 'none' or 'tanh', got {approximate!r}")

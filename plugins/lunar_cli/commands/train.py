@@ -1,0 +1,201 @@
+"""``lunar train``: run a recipe."""
+
+from __future__ import annotations
+
+import re
+import time
+from pathlib import Path
+from typing import Any
+
+import click
+
+
+class _Recipe(click.ParamType):
+    """The argument NAME, completed from the shipped recipes."""
+
+    name = "recipe"
+
+    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[Any]:
+        from click.shell_completion import CompletionItem
+
+        from lunar_cli.recipes import shipped
+
+        found = [CompletionItem(name) for name in sorted(shipped()) if name.startswith(incomplete)]
+        return [*found, CompletionItem(incomplete, type="file")]
+
+
+class _Train(click.Command):
+    """Adds the shipped recipes to the help page, read when it is shown."""
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        import tomllib
+
+        from lunar_cli.recipes import shipped
+
+        rows = []
+        for name, path in sorted(shipped().items()):
+            rows.append((name, tomllib.loads(path.read_text("utf-8")).get("description", "")))
+        with formatter.section("Recipes"):
+            formatter.write_dl(rows)
+
+
+@click.command(cls=_Train)
+@click.argument("name", metavar="NAME|FILE", type=_Recipe())
+@click.option(
+    "--set",
+    "assignments",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="Change an entry of the recipe: optimizer.lr=1e-3 sets a field, optimizer=lion takes another component by its "
+    "registry name, scheduler=none takes an entry out. Repeatable.",
+)
+@click.option("--optimizer", metavar="NAME", help="Short for --set optimizer=NAME.")
+@click.option("--epochs", type=int, metavar="N", help="Short for --set epochs=N.")
+@click.option("--device", metavar="DEVICE", help="cpu, cuda or cuda:N.")
+@click.option("--seed", type=int, metavar="N", help="Of initial weights, shuffling and dropout; not of the split.")
+@click.option("--weights", metavar="FILE", help="Start from these weights (safetensors).")
+@click.option("--out", metavar="DIR", help="Where to write the run; by default runs/NAME-TIME-SEED.")
+def train(
+    name: str,
+    assignments: tuple[str, ...],
+    optimizer: str | None,
+    epochs: int | None,
+    device: str | None,
+    seed: int | None,
+    weights: str | None,
+    out: str | None,
+) -> None:
+    """Train as a recipe says: the name of one that is shipped, a .toml file, or the directory of an earlier run.
+
+    Shows the figures of each epoch, evaluates on the test data at the end, and writes configuration, history and
+    weights to the run directory.
+    """
+    from lunar_cli import recipe as recipes
+
+    recipe = recipes.read(name)
+    # The short forms go first, so that --set optimizer.lr=... means the optimizer that --optimizer chose.
+    short = {"optimizer": optimizer, "epochs": epochs, "device": device, "seed": seed}
+    recipe = recipes.override(
+        recipe, [*(f"{key}={value}" for key, value in short.items() if value is not None), *assignments]
+    )
+    _run(recipe, weights, out)
+
+
+def _run(recipe: dict[str, Any], weights: str | None, out: str | None) -> None:
+    import lunar_core as lc
+    from lunar_cli import recipe as recipes
+    from lunar_training import Trainer
+
+    settings = recipes.settings_of(recipe)
+    lc.seed(settings.seed)
+    parts = recipes.build(recipe)
+    model = parts.model
+    _build_model(model, parts.train, settings.device)
+    if weights is not None:
+        model.load_state_dict(lc.load(weights))
+    folder = _run_directory(out, settings)
+    trainer = Trainer(
+        model,
+        parts.loss,
+        parts.optimizer,
+        scheduler=parts.scheduler,
+        metrics=parts.metrics,
+        regularizers=parts.regularizers,
+        plugins=[_WriteRecipe(recipe), *parts.callbacks],
+        device=settings.device,
+        clip_norm=settings.clip_norm,
+        micro_batches=settings.micro_batches,
+    )
+    _header(recipe, parts)
+    started = time.perf_counter()
+    trainer.fit(parts.train, parts.val, epochs=settings.epochs, batch_size=settings.batch_size, out=folder)
+    took = time.perf_counter() - started
+    figures = trainer.evaluate(parts.test)
+    _write_figures(folder, figures)
+    _footer(figures, len(parts.test), took, folder)
+
+
+class _WriteRecipe:
+    """A hook plugin that puts the recipe, as it was run, into the run directory when that exists."""
+
+    band = "checkpoint"
+
+    def __init__(self, recipe: dict[str, Any]) -> None:
+        self.recipe = recipe
+
+    def lunar_fit_start(self, ctx: Any) -> None:
+        from lunar_cli.toml import dumps
+        from lunar_core.serialize import atomic_file
+
+        with atomic_file(ctx.run_dir.file("config.toml")) as file:
+            file.write(dumps(self.recipe).encode())
+
+
+def _build_model(model: Any, data: Any, device: str) -> None:
+    """Show a model that learns its sizes from the first input one, so that its parameters can be counted and loaded."""
+    import lunar_core as lc
+
+    if not model.built:
+        model.eval()  # no statistics are updated and no dropout mask is drawn
+        with lc.no_grad():
+            model(lc.Tensor(data[:2][0]))
+        model.train()
+    model.to(device)
+
+
+def _run_directory(out: str | None, settings: Any) -> Path:
+    """The directory asked for, or a new one below runs/. The Trainer refuses one that holds a run."""
+    if out is not None:
+        return Path(out)
+    name = re.sub(r"[^\w.-]+", "-", settings.name).strip(".-") or "run"
+    base = Path("runs", f"{name}-{time.strftime('%Y%m%d-%H%M%S')}-{settings.seed}")
+    folder, count = base, 1
+    while folder.exists():
+        count += 1
+        folder = base.with_name(f"{base.name}-{count}")
+    return folder
+
+
+def _write_figures(folder: Path, figures: dict[str, Any]) -> None:
+    import json
+
+    from lunar_core.serialize import atomic_file
+
+    with atomic_file(folder / "test.json") as file:
+        file.write((json.dumps(figures, indent=1) + "\n").encode())
+
+
+def _header(recipe: dict[str, Any], parts: Any) -> None:
+    settings, classes = parts.settings, parts.train.n_classes
+    shape = " x ".join(map(str, parts.train[0][0].shape))
+    sizes = f"{len(parts.train):,} for training, "
+    if parts.val is not None:
+        sizes += f"{len(parts.val):,} for validation, "
+    rows = {
+        "dataset": f"{_named(recipe['dataset'])}: {sizes}{len(parts.test):,} for the test; {shape}"
+        + (f", {classes} classes" if classes else ""),
+        "model": f"{_named(recipe['model'])}: {parts.model.num_parameters():,} parameters",
+        "optimizer": _named(recipe["optimizer"], parts.optimizer),
+    }
+    if parts.scheduler is not None:
+        rows["scheduler"] = _named(recipe["scheduler"], parts.scheduler)
+    rows["run"] = f"{settings.epochs} epochs, batches of {settings.batch_size}, seed {settings.seed}, {settings.device}"
+    click.secho(settings.name, bold=True)
+    for label, text in rows.items():
+        click.echo(f"  {click.style(f'{label:<9}', dim=True)} {text}")
+    click.echo()
+
+
+def _named(table: dict[str, Any], component: Any = None) -> str:
+    """``adamw (lr=0.002)``: the registry name, and the fields that differ from their defaults."""
+    name = next(value for key, value in table.items() if key.startswith("@"))
+    text = component.fields_repr() if component is not None else ""
+    return f"{name} ({text})" if text else name
+
+
+def _footer(figures: dict[str, Any], examples: int, took: float, folder: Path) -> None:
+    click.echo()
+    shown = "  ".join(f"{name} {value:.4f}" for name, value in figures.items() if isinstance(value, float))
+    click.secho(f"test  {shown}", bold=True, nl=False)
+    click.echo(f"  ({examples:,} examples)")
+    click.echo(f"trained in {took:.1f} s, written to {folder}")
