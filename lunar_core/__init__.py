@@ -9,6 +9,8 @@ Everything with a name of its own (layers, optimizers, losses, ...) is a plugin,
 from __future__ import annotations
 
 import importlib
+import sys
+import types
 from typing import TYPE_CHECKING, Any
 
 from . import errors, ops, random
@@ -94,7 +96,24 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *_LAZY, *_NAMESPACES})
+    return sorted({*globals(), *_LAZY, *_NAMESPACES, "plugins"})
+
+
+class _Core(types.ModuleType):
+    """This package. ``lunar_core.plugins`` is the plugin manager, although a subpackage has that name too."""
+
+    @property
+    def plugins(self) -> Any:
+        from .plugins import registry
+
+        return registry.manager
+
+    @plugins.setter
+    def plugins(self, subpackage: types.ModuleType) -> None:
+        """The import system binds a subpackage to its parent; the manager stays in front of it."""
+
+
+sys.modules[__name__].__class__ = _Core
 
 
 __all__ = [

@@ -40,10 +40,7 @@ class _Providers:
 
 
 def _discover() -> list[Provider]:
-    try:
-        from .plugins import registry
-    except ImportError:  # TEMPORARY
-        return []
+    from .plugins import registry
 
     found = []
     for name in registry.names("kernel"):

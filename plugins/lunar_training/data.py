@@ -13,7 +13,7 @@ from lunar_core import random as streams
 from lunar_core.contracts.dataset import Dataset
 from lunar_core.dtypes import is_floating
 from lunar_core.errors import DataError
-from lunar_core.tensor import Tensor
+from lunar_core.tensor import Tensor, backend_matches
 
 NAMES = ("inputs", "targets", "weights")
 
@@ -183,13 +183,15 @@ class Placer:
     def __init__(self, device: str | None, dtype: np.dtype) -> None:
         self.device = device
         self.dtype = dtype
+        # Host arrays of these dtypes are right as they are, which is every batch of an ordinary run.
+        self._as_they_are = {dtype, np.dtype(np.int64)} if device in (None, "cpu") else set()
 
     def __call__(self, array: Any) -> Any:
+        if type(array) is np.ndarray and array.dtype in self._as_they_are:
+            return array
         if array.dtype != self.dtype and is_floating(array.dtype):
             array = array.astype(self.dtype)
         if self.device is not None:
-            own = backend.of(array)
-            if own.device_of(array) != self.device:
-                target = backend.for_device(self.device)
-                array = target.from_numpy(own.to_numpy(array), self.device)
+            if not backend_matches(array, self.device):
+                array = backend.for_device(self.device).from_numpy(backend.of(array).to_numpy(array), self.device)
         return array

@@ -28,7 +28,7 @@ def base():
     )
 
 
-# -- reading ---------------------------------------------------------------------------------------------------------------
+# -- reading -----------------------------------------------------------------------------------------------------------
 
 
 def test_a_shipped_recipe_is_read_by_name_and_describes_itself():
@@ -67,7 +67,7 @@ def test_names_stand_for_tables():
     assert recipe["metrics"] == [{"@metric": "accuracy"}]
 
 
-# -- changing --------------------------------------------------------------------------------------------------------------
+# -- changing ----------------------------------------------------------------------------------------------------------
 
 
 def test_a_field_is_set_with_a_value_as_toml_writes_it():
@@ -159,7 +159,7 @@ def test_an_assignment_that_cannot_be_carried_out_is_explained(assignment, words
     assert assignment in str(caught.value)
 
 
-# -- checking and building ---------------------------------------------------------------------------------------------------
+# -- checking and building ---------------------------------------------------------------------------------------------
 
 
 def test_the_parts_are_built_and_the_data_divided():
