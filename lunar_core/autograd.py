@@ -222,6 +222,8 @@ def written_at(array: Any) -> int:
 
 def _check_saved(node: Node) -> None:
     saved = node.saved if type(node.saved) is tuple else (node.saved,)
+    if any([type(value) is tuple for value in saved]):  # the results of an op that has several
+        saved = tuple(array for value in saved for array in (value if type(value) is tuple else (value,)))
     for array in saved:
         if hasattr(array, "strides") and written_at(array) > node.clock:
             raise InPlaceError(
@@ -311,7 +313,7 @@ def run_backward(
                 parent = node.parents[0]
                 if wanted is None or parent in wanted[0]:
                     slot = grads.setdefault(parent, [None] * parent.op.count_of(parent))
-                    slot[node.index] = g
+                    slot[node.index] = g if slot[node.index] is None else slot[node.index] + g
             else:
                 _step(node, g, grads, create_graph, wanted)
                 if not retain_graph:
@@ -405,12 +407,22 @@ def _as_tensors(node: Node, saved: Any) -> Any:
 
 def _as_tensor(node: Node, value: Any, index: Any) -> Any:
     if value is None or not hasattr(value, "strides"):
+        if index == -1 and type(value) is tuple:  # the results of an op that has several
+            return tuple([_as_result(node, i, array) for i, array in enumerate(value)])
         return value
     tensor = _wrap(value)
     if index == -1:
         tensor.node = node
     elif type(index) is int:
         tensor.node = node.parents[index]
+    return tensor
+
+
+def _as_result(node: Node, index: int, array: Any) -> Any:
+    """One of several results as a Tensor in the graph; its gradient adds to what other uses of that result give."""
+    tensor = _wrap(array)
+    if array.dtype.kind not in "biu":
+        tensor.node = Pick(node, index, array)
     return tensor
 
 

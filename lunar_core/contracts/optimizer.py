@@ -14,240 +14,349 @@ That is all that an optimizer's author writes::
 
 ``update`` names what it needs: the parameter ``p``, its gradient ``g``, the state arrays, hyperparameters by the names of
 their fields, and ``step``, the number of this update (1 for the first). It returns the new ``p``, then the new state
-arrays in the order of ``state``. It is a fused function (:mod:`lunar_core.fused`): pure, elementwise, the same on numbers
-and on arrays. Groups, flat memory, chunks, skipped parameters, half precision and state dicts are the base class's.
+arrays in the order of ``state``. It is a fused function (:mod:`lunar_core.fused`): pure, elementwise, the same on
+numbers and on arrays. Groups, flat memory, chunks, skipped parameters, half precision and state dicts are the base
+class's. A state array that the rule leaves alone, as momentum does where ``momentum == 0``, is never made.
 
 A rule over whole arrays says ``elementwise = False`` and gets each parameter by itself, in its shape.
 """
 
 from __future__ import annotations
 
-import fnmatch
 import inspect
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
 
-from .. import backend
-from ..autograd import Leaf, note_write
-from ..component import Component, check_field, field, fields, hyperparameter_error
-from ..errors import HyperparameterError, NotBuiltError, StateError
+from .. import optimizer_state
+from ..autograd import note_write
+from ..component import Component, field, fields
+from ..errors import HyperparameterError, NotBuiltError
 from ..flat import Entry, FlatBuffer, Moved
 from ..fused import Fused
 from ..fused_program import is_half
 from ..modes import enable_grad
+from ..parameter_groups import Group, make_group, make_groups, resolve
 from ..suggest import did_you_mean
-from ..tensor import Tensor
 
 _FLOAT32 = np.dtype(np.float32)
 
 
-class Group:
-    """Parameters that share hyperparameters, which are its attributes (``group.lr = 1e-3``) and its items.
-
-    ``params`` is the list of its parameters and ``names`` their names, once the model is built.
-    """
-
-    def __init__(self, owner: Optimizer, source: Any, values: dict[str, Any]) -> None:
-        _set(self, "_owner", type(owner))
-        _set(self, "_source", source)
-        _set(self, "_values", values)
-        _set(self, "_frozen", [])
-        _set(self, "names", [])
-        _set(self, "params", [])
-        _set(self, "buffers", [])
-
-    def __getattr__(self, name: str) -> Any:
-        values = self.__dict__.get("_values", {})
-        if name in values:
-            return values[name]
-        raise AttributeError(f"a parameter group has {', '.join(values)} and params, not {name!r}")
-
-    def __setattr__(self, name: str, value: Any) -> None:
-        values = self._values
-        if name not in values:
-            guess = did_you_mean(name, values)
-            raise HyperparameterError(
-                f"{self._owner.__name__}: no hyperparameter {name!r}{'; ' + guess if guess else ''}",
-                hint=f"a group has {', '.join(values)}",
-            )
-        values[name] = check_field(self._owner, name, value)
-
-    def __getitem__(self, name: str) -> Any:
-        return self.params if name == "params" else getattr(self, name)
-
-    def __setitem__(self, name: str, value: Any) -> None:
-        setattr(self, name, value)
-
-    def __repr__(self) -> str:
-        shown = ", ".join(f"{name}={value!r}" for name, value in self._values.items())
-        return f"Group({len(self.params)} parameters, {shown})"
-
-
-_set = object.__setattr__
-
-
 class Optimizer(Component):
-    """Base of optimizers; see the module's docstring.
+    """Base of optimizers; see the module's docstring for how to write one.
 
-    ``params``: an iterable of parameters, one of (name, parameter) pairs, a module, or a list of groups, each a dict with
-    ``"params"`` and the hyperparameters that differ. ``model.parameters()`` of a model that is not built yet is fine: it
-    is walked at the first step.
+    ``params`` is an iterable of parameters or of (name, parameter) pairs, a module, or a list of groups: dicts with
+    ``"params"`` and the hyperparameters that differ. ``model.parameters()`` of a model that is not built yet is fine:
+    it is walked at the first step.
 
-    ``overrides``: hyperparameters by glob pattern of the parameters' names, the first match counts:
-    ``overrides={"*.bias": {"weight_decay": 0.0}}``. Each pattern makes a group of its own.
+    ``overrides`` are hyperparameters by glob pattern of the parameters' names: ``{"*.bias": {"weight_decay": 0.0}}``.
+    Each pattern makes a group of its own; a parameter goes to the first that matches.
 
-    Every hyperparameter is an attribute: reading it gives the first group's, setting it sets that of all groups.
+    Every hyperparameter is an attribute, which may be changed at any time: ``opt.lr`` reads that of the first group, and
+    setting it sets that of all groups; ``opt.groups[i].lr`` is that of one.
 
-    Raises HyperparameterError for no parameters, a parameter in two groups, a tensor that is not a leaf, a pattern that
-    matches nothing.
+    A parameter without a gradient is left as it is by a step, its state and its count of updates too. float16 and
+    bfloat16 parameters are updated in float32 and have float32 state.
+
+    Raises HyperparameterError for bad hyperparameters, no parameters, a parameter in two groups, a tensor that is not a
+    leaf, or a pattern that matches nothing.
     """
 
     kind: ClassVar[str] = "optimizer"
 
-    #: Names of the state arrays, which start at zero; or a dict from each name to the number that it is filled with. For
-    #: ``elementwise = False`` also to a function of the parameter's array that makes it, in any shape.
+    #: Names of the state arrays, which start at zero, or a dict from each name to the number that it starts with. With
+    #: ``elementwise = False`` also to a function that makes it, in any shape, from the parameter's array.
     state: ClassVar[Sequence[str] | Mapping[str, Any]] = ()
     #: Whether ``update`` treats each element by itself.
     elementwise: ClassVar[bool] = True
     update: ClassVar[Callable[..., Any]]
-    _rule: ClassVar[Fused]
+    #: The parameter groups.
+    groups: ClassVar[list[Group]]
+
+    _rule: ClassVar[_Rule | None] = None
 
     params: Any = field(config=False)
-    overrides: dict[str, dict[str, Any]] | None = field(
-        default=None, kw_only=True, doc="hyperparameters by pattern of the parameters' names"
+    overrides: dict[str, Any] | None = field(
+        default=None, kw_only=True, doc="hyperparameters by glob pattern of the parameters' names"
     )
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         rule = vars(cls).get("update")
-        if rule is None:
-            if "state" in vars(cls) and hasattr(cls, "_rule"):
-                cls._rule = _checked_rule(cls, cls.update)
-            return
-        if not isinstance(rule, staticmethod):
+        if rule is not None and not isinstance(rule, staticmethod):
             cls.update = staticmethod(rule)
-        cls._rule = _checked_rule(cls, cls.update)
+        if hasattr(cls, "update"):
+            cls._rule = _Rule(cls)
 
     def __attrs_post_init__(self) -> None:
-        if not hasattr(type(self), "_rule"):
-            raise HyperparameterError(f"{type(self).__name__} defines no update(p, g, ...)")
-        values = self._values()
-        _set(self, "_bound", False)
-        _set(self, "_waiting", None)
-        _set(self, "groups", [])
-        params = self.params
-        if callable(getattr(params, "named_parameters", None)):
-            params = _NamedParameters(params)
-        elif isinstance(params, (Tensor, str, Mapping)) or not isinstance(params, Iterable):
-            raise HyperparameterError(
-                f"{type(self).__name__}: params has to be an iterable of parameters, got {type(params).__name__}",
-                hint=f"{type(self).__name__}(model.parameters(), ...)",
-            )
-        elif not isinstance(params, (list, tuple)) and iter(params) is params:
-            params = list(params)  # a generator is walked once
-        _set(self, "params", params)
-        if isinstance(params, (list, tuple)) and params and all(isinstance(item, Mapping) for item in params):
-            if self.overrides:
-                raise HyperparameterError(
-                    f"{type(self).__name__}: groups and overrides were given", hint="put the overrides into the groups"
-                )
-            for item in params:
-                self.add_group(item)
-            return
-        if isinstance(params, (list, tuple)) and not params:
-            raise self._no_parameters()
-        self.groups.append(Group(self, params, values))
-        for pattern, changes in (self.overrides or {}).items():
-            self.groups.append(Group(self, pattern, {**values, **self._checked(changes)}))
+        cls = type(self)
+        if cls._rule is None:
+            raise HyperparameterError(f"{cls.__name__} defines no update(p, g, ...)")
+        values = {name: self.__dict__.pop(name) for name in _hyperparameters(cls)}
+        self._defaults = dict(values)
+        self._bound = False
+        self._waiting: dict[str, Any] | None = None
+        self.__dict__["groups"] = make_groups(cls, self.params, values, self.overrides or {})
 
-    def _values(self) -> dict[str, Any]:
-        return {a.name: getattr(self, a.name) for a in _hyperparameters(type(self))}
-
-    def _checked(self, changes: Mapping[str, Any]) -> dict[str, Any]:
-        known = [a.name for a in _hyperparameters(type(self))]
-        for name in changes:
-            if name not in known:
-                guess = did_you_mean(str(name), known)
-                raise HyperparameterError(
-                    f"{type(self).__name__}: no hyperparameter {name!r}{'; ' + guess if guess else ''}",
-                    hint=f"{type(self).__name__} takes {', '.join(known)}",
-                )
-        return {name: check_field(type(self), name, value) for name, value in changes.items()}
-
-    def _no_parameters(self) -> HyperparameterError:
-        return HyperparameterError(
-            f"{type(self).__name__} got no parameters", hint="does the model have any? an exhausted generator has none"
-        )
+    def __getattr__(self, name: str) -> Any:
+        groups = self.__dict__.get("groups")
+        if groups and name in groups[0].values:
+            return groups[0].values[name]
+        raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
 
     def __setattr__(self, name: str, value: Any) -> None:
         super().__setattr__(name, value)
-        for group in self.__dict__.get("groups", ()):
-            if name in group._values:
-                group._values[name] = self.__dict__[name]
-
-    def __getattribute__(self, name: str) -> Any:
-        value = _get(self, name)
-        if type(value) is float or name in _get(self, "__dict__"):
-            groups = _get(self, "__dict__").get("groups")
-            if groups and name in groups[0]._values:
-                return groups[0]._values[name]
-        return value
+        groups = self.__dict__.get("groups")
+        if groups and name in groups[0].values:
+            self._defaults[name] = value = self.__dict__.pop(name)
+            for group in groups:
+                group.values[name] = value
 
     # -- parameters --------------------------------------------------------------------------------------------------
 
-    def add_group(self, group: Mapping[str, Any]) -> None:
+    def add_group(self, group: Mapping[str, Any]) -> Group:
         """Add parameters with hyperparameters of their own: a dict with ``"params"`` and what differs."""
-        changes = dict(group)
-        if "params" not in changes:
-            raise HyperparameterError(f'{type(self).__name__}: a group needs "params", got {", ".join(changes)}')
-        source = changes.pop("params")
-        if isinstance(source, Tensor):
-            source = [source]
-        elif callable(getattr(source, "named_parameters", None)):
-            source = _NamedParameters(source)
-        elif iter(source) is source:
-            source = list(source)
-        if isinstance(source, (list, tuple)) and not source:
-            raise self._no_parameters()
-        new = Group(self, source, {**self._values(), **self._checked(changes)})
+        new = make_group(type(self), group, self._defaults)
         if self._bound:
-            self._resolve([*self.groups, new], keep=len(self.groups))
+            resolve(type(self), [*self.groups, new])
+            self._lay_out(new)
         self.groups.append(new)
-        if self._bound:
-            self._fill(new)
+        return new
 
     def bind(self) -> None:
-        """Walk the parameters and lay them out in memory; the first step or ``zero_grad`` does it.
+        """Walk the parameters and lay them out in memory. The first step or ``zero_grad`` does it by itself.
 
         Raises :class:`~lunar_core.errors.NotBuiltError` for a model whose sizes are not known yet.
         """
         if self._bound:
             return
-        self._resolve(self.groups)
+        resolve(type(self), self.groups)
         for group in self.groups:
-            self._fill(group)
-        _set(self, "_bound", True)
-        waiting, self.__dict__["_waiting"] = self._waiting, None
+            self._lay_out(group)
+        self._bound = True
+        waiting, self._waiting = self._waiting, None
         if waiting is not None:
-            self._put_state(waiting)
+            optimizer_state.put(self, waiting)
 
-    def _resolve(self, groups: list[Group], keep: int = 0) -> None:
-        """Find the parameters and names of the groups from ``keep`` on."""
-        patterns = {group._source: group for group in groups if isinstance(group._source, str)}
-        found: dict[int, list[tuple[str | None, Any]]] = {id(g): list(zip(g.names, g.params)) for g in groups[:keep]}
-        seen = {id(p): index for index, g in enumerate(groups[:keep]) for p in g.params}
-        for index, group in enumerate(groups):
-            if index < keep or isinstance(group._source, str):
-                continue
-            pairs = found[id(group)] = []
-            for name, parameter in _named(group._source):
-                self._check_parameter(name, parameter)
-                if seen.setdefault(id(parameter), index) != index:
-                    raise HyperparameterError(
-                        f"{type(self).__name__}: parameter {name or 'of shape ' + str(parameter.shape)} is in groups "
-                        f"{seen[id(parameter)]} and {index}"
-                    )
-                if not any(parameter is p for p in (q for _, q in pairs)) if len(pairs) < 8 else id(parameter) not in {id(q) for _, q in pairs}:
-                    pairs.append((name, parameter))
+    def _lay_out(self, group: Group) -> None:
+        group.lay_out()
+        for buffer in group.buffers:
+            # Only the chunked NumPy runs can tell beforehand which state a rule touches.
+            if not self.elementwise or buffer.xp is not np:
+                for name in self.state:
+                    self._make_state(buffer, name)
+
+    def _make_state(self, buffer: FlatBuffer, name: str) -> None:
+        """Make a state array that is not there yet."""
+        start = self.state[name] if isinstance(self.state, Mapping) else 0.0
+        if not callable(start):
+            if name not in buffer.state:
+                buffer.add_state(name, start)
+            return
+        for entry in buffer.entries:
+            if name not in entry.own:
+                entry.own[name] = start(entry.data)
+
+    def _rebuild(self) -> None:
+        """Lay out anew what changed its dtype, device or shape or began to be trained; the state comes along."""
+        kept = optimizer_state.collect(self)
+        for group in self.groups:
+            self._lay_out(group)
+        optimizer_state.put(self, kept)
+
+    def zero_grad(self) -> None:
+        """Forget all gradients. Nothing is filled: the next backward pass overwrites them."""
+        if not self._bound:
+            try:
+                self.bind()
+            except NotBuiltError:
+                return  # no parameters yet, so no gradients
+        for group in self.groups:
+            for buffer in group.buffers:
+                buffer.clear_gradients()
+            for _, parameter in group.frozen:
+                parameter.grad = None
+
+    # -- the step ----------------------------------------------------------------------------------------------------
+
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:
+        """Update every parameter that has a gradient. ``closure``, if given, is called first; its result is returned."""
+        loss = None
+        if closure is not None:
+            with enable_grad():
+                loss = closure()
+        if not self._bound:
+            self.bind()
+        try:
+            work = self._gather()
+        except Moved:
+            self._rebuild()
+            work = self._gather()
+        with np.errstate(all="ignore"):
+            for group, buffer, complete in work:
+                if complete and buffer.step is not None and self.elementwise:
+                    self._update(group, buffer, 0, buffer.size, buffer.step + 1)
+                    buffer.step += 1
+                elif not self._update_some(group, buffer):
+                    continue
+                note_write(buffer.data)
+        return loss
+
+    def _gather(self) -> list[tuple[Group, FlatBuffer, bool]]:
+        """Every buffer with its group, and whether all of its gradients are there."""
+        work = []
+        for group in self.groups:
+            for _, parameter in group.frozen:
+                if parameter.node is not None:
+                    raise Moved
+            for buffer in group.buffers:
+                work.append((group, buffer, buffer.gather()))
+        return work
+
+    def _update_some(self, group: Group, buffer: FlatBuffer) -> bool:
+        """Update those that have a gradient; stretches of neighbours that were updated equally often go together."""
+        buffer.spread_step()
+        runs = list(buffer.runs())
+        for run in runs:
+            if self.elementwise:
+                self._update(group, buffer, run[0].start, run[-1].stop, run[0].step + 1)
+            for entry in run:
+                if not self.elementwise:
+                    self._update_whole(group, buffer, entry)
+                entry.step += 1
+        buffer.join_steps()
+        return bool(runs)
+
+    def _update(self, group: Group, buffer: FlatBuffer, start: int, stop: int, step: int) -> None:
+        """Apply an elementwise rule to a stretch of the vectors."""
+        rule = self._rule
+        assert rule is not None and rule.fused is not None
+        values = buffer.arguments
+        if values is None:
+            values = buffer.arguments = rule.arguments(buffer)
+        for position, name in rule.numbers:
+            values[position] = group.values[name]
+        if rule.step is not None:
+            values[rule.step] = step
+        if buffer.xp is not np:
+            rule.fused.call(_part(values, start, stop, buffer.size))
+            return
+        plan, constants = rule.fused.lookup(values)
+        if plan is not buffer.plan:
+            for name in plan.touched.intersection(self.state):
+                self._make_state(buffer, name)
+                values[rule.names.index(name)] = buffer.state[name]
+            buffer.plan = plan
+        arrays = _part([values[i] for i in plan.inputs], start, stop, buffer.size)
+        plan.runner(stop - start, arrays, constants)
+
+    def _update_whole(self, group: Group, buffer: FlatBuffer, entry: Entry) -> None:
+        """Apply a rule over whole arrays to one parameter."""
+        rule = self._rule
+        assert rule is not None
+        p, g = entry.data, entry.grad
+        if is_half(p.dtype):
+            p, g = p.astype(_FLOAT32), g.astype(_FLOAT32)
+        states = {name: buffer.state_view(entry, name) for name in self.state}
+        given = {"p": p, "g": g, "step": entry.step + 1, **group.values, **states}
+        results = self.update(*[given[n] for n in rule.positional], **{n: given[n] for n in rule.keywords})
+        results = results if isinstance(results, tuple) else (results,)
+        if len(results) != 1 + len(states):
+            raise HyperparameterError(
+                f"{type(self).__name__}.update returned {len(results)} values, expected {', '.join(['p', *states])}"
+            )
+        for name, result in zip(states, results[1:]):
+            if name in entry.own:
+                entry.own[name] = result
+            elif result is not states[name]:
+                states[name][...] = result
+        if results[0] is not entry.data:
+            entry.data[...] = results[0]
+
+    # -- state -------------------------------------------------------------------------------------------------------
+
+    def state_dict(self) -> dict[str, Any]:
+        """``{"groups": [...], "state": {name: {"step": n, array name: array, ...}}}``.
+
+        A group holds its hyperparameters, the names of its parameters (``"params"``) and of the state arrays in use
+        (``"arrays"``). A parameter that came without a name goes by its number. The arrays are the live ones, in the
+        parameters' shapes, not copies. Parameters that are frozen have no entry.
+        """
+        self.bind()
+        return optimizer_state.state_dict(self)
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Take over what :meth:`state_dict` gave: arrays, counts and hyperparameters, exactly.
+
+        Raises :class:`~lunar_core.errors.StateError` that names what is missing, unexpected or misshapen; nothing is
+        changed then.
+        """
+        self.bind()
+        optimizer_state.load(self, state)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """For copies and transport between processes: the vectors are left out and made anew for the copy's parameters."""
+        kept = {k: v for k, v in self.__dict__.items() if k not in ("groups", "params", "_bound", "_waiting")}
+        groups = [(g.source, g.pattern, dict(g.values)) for g in self.groups]
+        waiting = optimizer_state.collect(self, copy=True) if self._bound else self._waiting
+        return {"kept": kept, "groups": groups, "waiting": waiting}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        groups = [Group(type(self), *group[:1], group[2], group[1]) for group in state["groups"]]
+        self.__dict__.update(state["kept"])
+        self.__dict__.update(groups=groups, params=groups[0].source, _bound=False, _waiting=state["waiting"])
+
+
+class _Rule:
+    """What a class's ``update`` asks for, decided when the class is defined."""
+
+    def __init__(self, cls: type[Optimizer]) -> None:
+        parameters = inspect.signature(cls.update).parameters
+        hyperparameters = _hyperparameters(cls)
+        self.names = tuple(parameters)
+        self.state = tuple(cls.state)
+        known = ["p", "g", *self.state, *hyperparameters, "step"]
+        for name in {*self.state, *hyperparameters}:
+            if known.count(name) > 1 or name in ("params", "groups", "state", "arrays"):
+                raise HyperparameterError(f"{cls.__name__}: {name!r} has a meaning already; choose another name")
+        for name in self.names:
+            if name not in known:
+                guess = did_you_mean(name, known)
+                raise HyperparameterError(
+                    f"{cls.__name__}.update asks for {name!r}, which it does not have{'; ' + guess if guess else ''}",
+                    hint=f"it has {', '.join(known)}",
+                )
+        for name in ("p", "g", *self.state):
+            if name not in self.names:
+                raise HyperparameterError(f"{cls.__name__}.update has to take {name!r}, got {', '.join(self.names)}")
+        keyword = inspect.Parameter.KEYWORD_ONLY
+        self.positional = [n for n in self.names if parameters[n].kind is not keyword]
+        self.keywords = [n for n in self.names if parameters[n].kind is keyword]
+        self.numbers = [(i, name) for i, name in enumerate(self.names) if name in hyperparameters]
+        self.step = self.names.index("step") if "step" in self.names else None
+        self.fused: Fused | None = None
+        if cls.elementwise:
+            bad = [n for n in self.state if isinstance(cls.state, Mapping) and callable(cls.state[n])]
+            if bad:
+                raise HyperparameterError(
+                    f"{cls.__name__}: the state {bad[0]!r} is made by a function", hint="that needs elementwise = False"
+                )
+            self.fused = Fused(cls.update, ("p", *self.state), f"{cls.__name__}.update")
+
+    def arguments(self, buffer: FlatBuffer) -> list[Any]:
+        """The arguments of ``update`` over a whole buffer, without the numbers; state that is not made is empty."""
+        arrays = {"p": buffer.data, "g": buffer.grad, **buffer.state}
+        nothing = np.empty(0, buffer.state_dtype)
+        return [arrays.get(name, nothing) for name in self.names]
+
+
+def _part(values: list[Any], start: int, stop: int, size: int) -> list[Any]:
+    """Stretches of the arrays among ``values``."""
+    if stop - start == size:
+        return values
+    return [v[start:stop] if getattr(v, "shape", None) == (size,) else v for v in values]
+
+
+def _hyperparameters(cls: type[Optimizer]) -> list[str]:
+    return [a.name for a in fields(cls) if a.name not in ("params", "overrides")]

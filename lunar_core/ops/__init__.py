@@ -5,9 +5,44 @@ give a raw array, which is how gradient rules use the same functions.
 """
 
 from .. import autograd
+from .activation import elu, erf, gelu, leaky_relu, relu, sigmoid, silu, softplus
+from .bitwise import (
+    bitwise_and,
+    bitwise_invert,
+    bitwise_left_shift,
+    bitwise_not,
+    bitwise_or,
+    bitwise_right_shift,
+    bitwise_xor,
+    invert,
+    left_shift,
+    right_shift,
+)
+from .complexes import angle, imag, real
+from .conv import conv1d, conv2d, conv2d_input_grad, conv2d_weight_grad, conv_transpose2d
+from .dropout import dropout
 from .elementwise import *  # noqa: F403
+from .floating import copysign, isclose, nan_to_num, signbit
 from .indexing import at, embedding, getitem, index_scatter, one_hot, scatter_along_axis, take_along_axis
 from .linalg import einsum, linear, matmul, outer, tensordot
+from .pooling import avg_pool2d, max_pool2d
+from .normalization import (
+    batch_moments,
+    batch_norm,
+    batch_norm_grad,
+    batch_norm_inference,
+    channel_affine,
+    layer_norm,
+    layer_norm_grad,
+)
+from .pooling import (
+    avg_pool2d,
+    avg_pool2d_grad,
+    max_pool2d,
+    max_pool2d_grad,
+    max_pool2d_grad_grad,
+    max_pool2d_with_index,
+)
 from .reduction import (
     argmax,
     argmin,
@@ -40,6 +75,8 @@ from .shape import (
     transpose,
     unbind,
 )
+from .softmax import bce_with_logits, cross_entropy, log_softmax, softmax
+from .softmax import bce_with_logits, cross_entropy, cross_entropy_grad, log_softmax, softmax
 from . import methods, numpy_protocol  # isort: skip
 import sys as _sys
 

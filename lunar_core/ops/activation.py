@@ -44,7 +44,7 @@ def _relu_forward(xp: Any, x: Any) -> Any:
     size = flat.size
     for start in range(0, size, zeros.size):
         part = flat[start : start + zeros.size]
-        np.maximum(part, zeros[: part.size], result[start : start + zeros.size])
+        np.maximum(part, zeros[: part.size], out=result[start : start + zeros.size])
     return out
 
 

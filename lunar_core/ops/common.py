@@ -80,6 +80,11 @@ def array(seed: int, shape: tuple[int, ...], low: float = -2.0, high: float = 2.
     return np.asarray(low + (high - low) * scrambled.reshape(shape))
 
 
+def complex_array(seed: int, shape: tuple[int, ...], low: float = -2.0, high: float = 2.0) -> np.ndarray:
+    """Complex values with real parts as :func:`array` gives them and imaginary parts in [0.3, 1), off every branch cut."""
+    return array(seed, shape, low, high) + 1j * array(seed + 100, shape, 0.3, 1.0)
+
+
 def unary(low: float, high: float, *, avoid: tuple[float, ...] = (), grad: bool = True, torch: Any = None) -> Any:
     """Samples of a function of one array on [low, high], kept 0.05 away from the points ``avoid``."""
 

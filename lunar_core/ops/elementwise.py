@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from ..op import OUTPUT, Op, Sample
-from .common import array, binary, elementwise_spec, unary
+from .common import array, binary, complex_array, elementwise_spec, unary
 
 BOOL = elementwise_spec(dtype=bool)
 
@@ -25,6 +25,24 @@ def _two(name: str, ufunc: np.ufunc, vjp: Any, save: Any, samples: Any, doc: str
 
 def _one(name: str, ufunc: np.ufunc, vjp: Any, save: Any, samples: Any, doc: str) -> Op:
     return Op(name, ufunc.__name__, vjp, save=save, abstract=elementwise_spec(ufunc), samples=samples, doc=doc)
+
+
+def _holomorphic(rule: Any) -> Any:
+    """A rule ``g * f'(x)`` made right for complex values too, where the gradient is ``g * conj(f'(x))``."""
+
+    def vjp(F: Any, g: Any, saved: Any, need: Any) -> Any:
+        if g.dtype.kind != "c":
+            return rule(F, g, saved, need)
+        return [None if r is None else F.conjugate(r) for r in rule(F, F.conjugate(g), saved, need)]
+
+    return vjp
+
+
+def _smooth(name: str, ufunc: np.ufunc, vjp: Any, save: Any, samples: Any, doc: str) -> Op:
+    def more() -> list[Sample]:
+        return [*samples(), Sample((complex_array(7, (2, 3), 0.2, 0.9),))]
+
+    return _one(name, ufunc, _holomorphic(vjp), save, more, doc)
 
 
 # -- arithmetic --------------------------------------------------------------------------------------------------------
@@ -67,44 +85,53 @@ def _power_vjp(F: Any, g: Any, saved: Any, need: Any) -> Any:
     x, y, out = saved
     gx = gy = None
     if need[0]:
-        if isinstance(y, (int, float)):
+        if isinstance(y, (int, float, complex)):
             gx = g * (2 * x) if y == 2 else g * (y * x ** (y - 1))
         else:
             # where y is 0 the result is constant, also at x = 0, where x ** -1 is infinite
             gx = F.where(y == 0, 0.0, g * y * x ** F.where(y == 0, 1.0, y - 1))
     if need[1]:
-        positive = x > 0 if hasattr(x, "dtype") else F.greater(x, 0)
+        if out.dtype.kind == "c":
+            positive = x != 0 if hasattr(x, "dtype") else F.not_equal(x, 0)
+        else:
+            positive = x > 0 if hasattr(x, "dtype") else F.greater(x, 0)
         gy = g * out * F.log(F.where(positive, x, 1.0))
     return gx, gy
 
 
-power = _two("power", np.power, _power_vjp, (0, 1, OUTPUT), binary(0.3, 2.0, second=(-2, 2)), "``x ** y``.")
+power = _two("power", np.power, _holomorphic(_power_vjp), (0, 1, OUTPUT), binary(0.3, 2.0, second=(-2, 2)), "``x ** y``.")
 negative = _one("negative", np.negative, lambda F, g, saved, need: (-g,), (), unary(-3, 3), "``-x``.")
 absolute = _one(
     "absolute", np.absolute, lambda F, g, x, need: (g * F.sign(x),), 0, unary(-3, 3, avoid=(0,)), "``|x|``; 0 has slope 0."
 )
-sign = _one(
-    "sign",
-    np.sign,
-    lambda F, g, x, need: (g * 0,),
-    (),
-    unary(-3, 3, avoid=(0,)),
-    "-1, 0 or 1.",
-)
-square = _one("square", np.square, lambda F, g, x, need: (g * (2 * x),), 0, unary(-3, 3), "``x ** 2``.")
-sqrt = _one("sqrt", np.sqrt, lambda F, g, y, need: (g * 0.5 / y,), OUTPUT, unary(0.1, 4), "Square root.")
-reciprocal = _one(
+
+
+def _sign_vjp(F: Any, g: Any, x: Any, need: Any) -> Any:
+    if g.dtype.kind != "c":
+        return (g * 0,)
+    size = F.absolute(x)  # x / |x| moves only across its own direction; 0 has slope 0
+    size = F.where(size == 0, 1.0, size)
+    y = x / size
+    along = (F.conjugate(y) * g).real
+    return (F.where(x == 0, 0.0, (g - y * along) / size),)
+
+
+sign = _one("sign", np.sign, _sign_vjp, 0, unary(-3, 3, avoid=(0,)), "-1, 0 or 1; ``x / |x|`` of a complex number.")
+square = _smooth("square", np.square, lambda F, g, x, need: (g * (2 * x),), 0, unary(-3, 3), "``x ** 2``.")
+sqrt = _smooth("sqrt", np.sqrt, lambda F, g, y, need: (g * 0.5 / y,), OUTPUT, unary(0.1, 4), "Square root.")
+reciprocal = _smooth(
     "reciprocal", np.reciprocal, lambda F, g, y, need: (-g * y * y,), OUTPUT, unary(0.3, 3), "``1 / x``."
 )
 rsqrt = Op(
     "rsqrt",
     lambda xp, x: 1 / xp.sqrt(x),
-    lambda F, g, y, need: (g * -0.5 * y * y * y,),
+    _holomorphic(lambda F, g, y, need: (g * -0.5 * y * y * y,)),
     save=OUTPUT,
     abstract=elementwise_spec(np.sqrt),
     samples=unary(0.1, 4),
     doc="``1 / sqrt(x)``.",
 )
+cbrt = _one("cbrt", np.cbrt, lambda F, g, y, need: (g / (3 * y * y),), OUTPUT, unary(0.2, 4), "Real cube root.")
 floor_divide = _two(
     "floor_divide", np.floor_divide, None, (), binary(second=(0.5, 2.0), grad=False), "``x // y``, rounded down."
 )
@@ -119,38 +146,51 @@ remainder = _two(
 
 # -- exponentials and logarithms ---------------------------------------------------------------------------------------
 
-exp = _one("exp", np.exp, lambda F, g, y, need: (g * y,), OUTPUT, unary(-3, 3), "``e ** x``.")
-exp2 = _one("exp2", np.exp2, lambda F, g, y, need: (g * (y * math.log(2)),), OUTPUT, unary(-3, 3), "``2 ** x``.")
-expm1 = _one("expm1", np.expm1, lambda F, g, y, need: (g * (y + 1),), OUTPUT, unary(-3, 3), "``e ** x - 1``.")
-log = _one("log", np.log, lambda F, g, x, need: (g / x,), 0, unary(0.2, 4), "Natural logarithm.")
-log2 = _one("log2", np.log2, lambda F, g, x, need: (g / (x * math.log(2)),), 0, unary(0.2, 4), "Logarithm to base 2.")
-log10 = _one(
+exp = _smooth("exp", np.exp, lambda F, g, y, need: (g * y,), OUTPUT, unary(-3, 3), "``e ** x``.")
+exp2 = _smooth("exp2", np.exp2, lambda F, g, y, need: (g * (y * math.log(2)),), OUTPUT, unary(-3, 3), "``2 ** x``.")
+expm1 = _smooth("expm1", np.expm1, lambda F, g, y, need: (g * (y + 1),), OUTPUT, unary(-3, 3), "``e ** x - 1``.")
+log = _smooth("log", np.log, lambda F, g, x, need: (g / x,), 0, unary(0.2, 4), "Natural logarithm.")
+log2 = _smooth("log2", np.log2, lambda F, g, x, need: (g / (x * math.log(2)),), 0, unary(0.2, 4), "Logarithm to base 2.")
+log10 = _smooth(
     "log10", np.log10, lambda F, g, x, need: (g / (x * math.log(10)),), 0, unary(0.2, 4), "Logarithm to base 10."
 )
-log1p = _one("log1p", np.log1p, lambda F, g, x, need: (g / (x + 1),), 0, unary(-0.6, 3), "``log(1 + x)``.")
+log1p = _smooth("log1p", np.log1p, lambda F, g, x, need: (g / (x + 1),), 0, unary(-0.6, 3), "``log(1 + x)``.")
+
+
+def _logaddexp_vjp(F: Any, g: Any, saved: Any, need: Any) -> Any:
+    def share(x: Any) -> Any:
+        t = x - saved[2]
+        return g * F.where(F.isnan(t), 0.0, F.exp(t))  # -inf beside -inf has slope 0
+
+    return share(saved[0]) if need[0] else None, share(saved[1]) if need[1] else None
+
+
+logaddexp = _two(
+    "logaddexp", np.logaddexp, _logaddexp_vjp, (0, 1, OUTPUT), binary(), "``log(exp(x) + exp(y))`` without overflow."
+)
 
 # -- trigonometric and hyperbolic --------------------------------------------------------------------------------------
 
-sin = _one("sin", np.sin, lambda F, g, x, need: (g * F.cos(x),), 0, unary(-3, 3), "Sine; x in radians.")
-cos = _one("cos", np.cos, lambda F, g, x, need: (-g * F.sin(x),), 0, unary(-3, 3), "Cosine; x in radians.")
-tan = _one("tan", np.tan, lambda F, g, y, need: (g * (1 + y * y),), OUTPUT, unary(-1, 1), "Tangent; x in radians.")
-arcsin = _one(
+sin = _smooth("sin", np.sin, lambda F, g, x, need: (g * F.cos(x),), 0, unary(-3, 3), "Sine; x in radians.")
+cos = _smooth("cos", np.cos, lambda F, g, x, need: (-g * F.sin(x),), 0, unary(-3, 3), "Cosine; x in radians.")
+tan = _smooth("tan", np.tan, lambda F, g, y, need: (g * (1 + y * y),), OUTPUT, unary(-1, 1), "Tangent; x in radians.")
+arcsin = _smooth(
     "arcsin", np.arcsin, lambda F, g, x, need: (g / F.sqrt(1 - x * x),), 0, unary(-0.8, 0.8), "Inverse sine, radians."
 )
-arccos = _one(
+arccos = _smooth(
     "arccos", np.arccos, lambda F, g, x, need: (-g / F.sqrt(1 - x * x),), 0, unary(-0.8, 0.8), "Inverse cosine, radians."
 )
-arctan = _one("arctan", np.arctan, lambda F, g, x, need: (g / (1 + x * x),), 0, unary(-3, 3), "Inverse tangent, radians.")
-sinh = _one("sinh", np.sinh, lambda F, g, x, need: (g * F.cosh(x),), 0, unary(-2, 2), "Hyperbolic sine.")
-cosh = _one("cosh", np.cosh, lambda F, g, x, need: (g * F.sinh(x),), 0, unary(-2, 2), "Hyperbolic cosine.")
-tanh = _one("tanh", np.tanh, lambda F, g, y, need: (g * (1 - y * y),), OUTPUT, unary(-2, 2), "Hyperbolic tangent.")
-arcsinh = _one(
+arctan = _smooth("arctan", np.arctan, lambda F, g, x, need: (g / (1 + x * x),), 0, unary(-3, 3), "Inverse tangent, radians.")
+sinh = _smooth("sinh", np.sinh, lambda F, g, x, need: (g * F.cosh(x),), 0, unary(-2, 2), "Hyperbolic sine.")
+cosh = _smooth("cosh", np.cosh, lambda F, g, x, need: (g * F.sinh(x),), 0, unary(-2, 2), "Hyperbolic cosine.")
+tanh = _smooth("tanh", np.tanh, lambda F, g, y, need: (g * (1 - y * y),), OUTPUT, unary(-2, 2), "Hyperbolic tangent.")
+arcsinh = _smooth(
     "arcsinh", np.arcsinh, lambda F, g, x, need: (g / F.sqrt(x * x + 1),), 0, unary(-3, 3), "Inverse hyperbolic sine."
 )
-arccosh = _one(
+arccosh = _smooth(
     "arccosh", np.arccosh, lambda F, g, x, need: (g / F.sqrt(x * x - 1),), 0, unary(1.2, 4), "Inverse hyperbolic cosine."
 )
-arctanh = _one(
+arctanh = _smooth(
     "arctanh", np.arctanh, lambda F, g, x, need: (g / (1 - x * x),), 0, unary(-0.8, 0.8), "Inverse hyperbolic tangent."
 )
 arctan2 = _two(
@@ -254,6 +294,12 @@ where = Op(
     doc="``x`` where the condition holds, else ``y``.",
 )
 
+
+def lerp(start: Any, end: Any, weight: Any) -> Any:
+    """``start + weight * (end - start)``, broadcasting; ``weight`` is a number or an array, also outside [0, 1]."""
+    return start + weight * (end - start)
+
+
 # -- comparisons and logic: no gradient --------------------------------------------------------------------------------
 
 
@@ -305,7 +351,7 @@ def _conj(F: Any, x: Any) -> Any:
     return F.conjugate(x) if getattr(x, "dtype", None) is not None and x.dtype.kind == "c" else x
 
 
-conjugate = _one(
+conj = conjugate = _one(
     "conjugate", np.conjugate, lambda F, g, saved, need: (F.conjugate(g),), (), unary(-2, 2), "Complex conjugate."
 )
 
@@ -352,4 +398,4 @@ to_device = Op(
     doc="A copy on another device; the gradient travels back.",
 )
 
-__all__ = ["clip", *[_name for _name, _value in globals().items() if isinstance(_value, Op) and not _name.startswith("_")]]  # noqa: PLE0604
+__all__ = ["clip", "lerp", *[_name for _name, _value in globals().items() if isinstance(_value, Op) and not _name.startswith("_")]]  # noqa: PLE0604

@@ -10,7 +10,8 @@ from typing import Any
 from ..op import Op
 from ..tensor import Tensor
 from . import elementwise as e
-from . import indexing, linalg, reduction, shape
+from . import activation, bitwise, complexes, floating, indexing, linalg, reduction, shape
+from .softmax import log_softmax, softmax
 
 
 def _swapped(op: Any) -> Any:
@@ -45,10 +46,17 @@ OPERATORS: dict[str, Any] = {
     "__le__": e.less_equal.applier(2),
     "__gt__": e.greater.applier(2),
     "__ge__": e.greater_equal.applier(2),
-    "__and__": e.logical_and.applier(2),
-    "__or__": e.logical_or.applier(2),
-    "__xor__": e.logical_xor.applier(2),
-    "__invert__": e.logical_not.applier(1),
+    "__and__": bitwise.bitwise_and.applier(2),
+    "__rand__": _swapped(bitwise.bitwise_and),
+    "__or__": bitwise.bitwise_or.applier(2),
+    "__ror__": _swapped(bitwise.bitwise_or),
+    "__xor__": bitwise.bitwise_xor.applier(2),
+    "__rxor__": _swapped(bitwise.bitwise_xor),
+    "__lshift__": bitwise.left_shift.applier(2),
+    "__rlshift__": _swapped(bitwise.left_shift),
+    "__rshift__": bitwise.right_shift.applier(2),
+    "__rrshift__": _swapped(bitwise.right_shift),
+    "__invert__": bitwise.bitwise_invert.applier(1),
     "__getitem__": indexing.read,
 }
 
@@ -57,10 +65,12 @@ METHODS: dict[str, Any] = {
         name: getattr(e, name)
         for name in (
             "exp exp2 expm1 log log2 log10 log1p sqrt rsqrt square reciprocal sin cos tan arcsin arccos arctan sinh cosh "
-            "tanh sign floor ceil trunc clip isnan isinf isfinite maximum minimum"
+            "tanh arcsinh arccosh arctanh sign floor ceil trunc clip isnan isinf isfinite maximum minimum cbrt conj lerp"
         ).split()
     },
     "abs": e.absolute,
+    "angle": complexes.angle,
+    "nan_to_num": floating.nan_to_num,
     "pow": e.power,
     "round": e.rint,
     **{name: getattr(reduction, name) for name in "sum mean var std prod argmax argmin logsumexp norm cumsum".split()},
@@ -72,6 +82,12 @@ METHODS: dict[str, Any] = {
         name: getattr(shape, name)
         for name in "reshape flatten transpose swapaxes moveaxis expand_dims squeeze broadcast_to split unbind flip".split()
     },
+    **{name: getattr(activation, name) for name in "relu sigmoid gelu silu softplus erf".split()},
+    "softmax": softmax,
+    "log_softmax": log_softmax,
+    **{name: getattr(activation, name) for name in "relu leaky_relu elu gelu sigmoid softplus silu erf".split()},
+    "softmax": softmax,
+    "log_softmax": log_softmax,
     "take_along_axis": indexing.take_along_axis,
     "matmul": linalg.matmul,
 }
@@ -80,6 +96,8 @@ PROPERTIES: dict[str, Any] = {
     "T": lambda self: shape.transpose(self),
     "mT": lambda self: shape.swapaxes(self, -1, -2),
     "at": indexing.at,
+    "real": complexes.real,
+    "imag": complexes.imag,
 }
 
 

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from typing import Any
 
@@ -42,19 +43,22 @@ def _torch_call(name: str, axis: Any, keepdims: bool, ndim: int) -> Any:
     return call
 
 
+@functools.lru_cache(maxsize=1024)
+def _kept_shape(shape: tuple[int, ...], axis: Any) -> tuple[int, ...]:
+    """``shape`` with the reduced axes at size 1."""
+    axes = normalize_axis(axis, len(shape), "reduction")
+    return tuple(1 if i in axes else n for i, n in enumerate(shape))
+
+
 def _expand(F: Any, g: Any, shape: tuple[int, ...], axis: Any, keepdims: bool) -> Any:
-    """A reduced gradient in the input's shape, as a view."""
-    if not keepdims:
-        axes = normalize_axis(axis, len(shape), "reduction")
-        g = F.reshape(g, tuple(1 if i in axes else n for i, n in enumerate(shape)))
+    """A reduced gradient in the input's shape."""
+    if not keepdims and axis is not None:
+        g = g.reshape(_kept_shape(shape, axis))
     return F.broadcast_to(g, shape=shape)
 
 
 def _keep_axes(F: Any, y: Any, shape: tuple[int, ...], axis: Any, keepdims: bool) -> Any:
-    if keepdims:
-        return y
-    axes = normalize_axis(axis, len(shape), "reduction")
-    return F.reshape(y, tuple(1 if i in axes else n for i, n in enumerate(shape)))
+    return y if keepdims else y.reshape(_kept_shape(shape, axis))
 
 
 def _reduced(ufunc: Any) -> Any:
@@ -121,6 +125,7 @@ def sum(x: Any, axis: Any = None, keepdims: bool = False) -> Any:
     return _apply_sum(x, axis=_axes(axis, x, "sum"), keepdims=keepdims)
 
 
+@functools.lru_cache(maxsize=1024)
 def _count(shape: tuple[int, ...], axis: Any) -> int:
     return math.prod(shape[a] for a in normalize_axis(axis, len(shape), "mean"))
 

@@ -112,9 +112,11 @@ def _labels(xp: Any, target: Any, classes: int, ignore_index: int | None) -> tup
     """
     labels = target.reshape(-1)
     if xp is np:
-        if not labels.size or (labels.min() >= 0 and labels.max() < classes and not 0 <= (ignore_index or -1) < classes):
-            if ignore_index != 0:
-                return labels, None
+        ignores_a_class = ignore_index is not None and 0 <= ignore_index < classes
+        if not ignores_a_class and (
+            not labels.size or (np.minimum.reduce(labels) >= 0 and np.maximum.reduce(labels) < classes)
+        ):
+            return labels, None
         counted = labels != ignore_index if ignore_index is not None else np.ones(labels.shape, bool)
         kept = labels[counted]
         if kept.size and (kept.min() < 0 or kept.max() >= classes):
@@ -129,6 +131,15 @@ def _labels(xp: Any, target: Any, classes: int, ignore_index: int | None) -> tup
     if ignore_index is not None:
         counted = xp.where(labels == ignore_index, np.float32(0), counted)
     return xp.where(inside, labels, 0), counted
+
+
+def _drop(xp: Any, out: Any, counted: Any) -> None:
+    """Make the rows that do not count 0, whatever stands there."""
+    if xp is np:
+        out[~counted] = 0
+    else:
+        shape = (-1,) + (1,) * (out.ndim - 1)
+        out[...] = xp.where((counted == 0).reshape(shape), 0, out * counted.reshape(shape))
 
 
 def _cross_entropy_forward(
@@ -150,7 +161,7 @@ def _cross_entropy_forward(
             out *= 1 - label_smoothing
             out += (log_sum * (classes if w is None else w.sum()) - smooth) * spread
         if counted is not None:
-            out *= counted
+            _drop(xp, out, counted)
     else:
         q = _rows(target, axis).astype(z.dtype, copy=False)
         if spread:
@@ -175,8 +186,6 @@ def _cross_entropy_grad_forward(
     total = _total(xp, out, 1)[:, 0]
     if target.dtype.kind in "iu":
         labels, counted = _labels(xp, target, classes, ignore_index)
-        if counted is not None:
-            g = (g * counted).astype(out.dtype, copy=False)
         hit = g if w is None else g * w[labels]
         if spread:
             hit = hit * (1 - label_smoothing)
@@ -185,6 +194,8 @@ def _cross_entropy_grad_forward(
         else:
             out *= (hit / total)[:, None]
         out[xp.arange(rows), labels] -= hit
+        if counted is not None:
+            _drop(xp, out, counted)
     else:
         q = _rows(target, axis).astype(out.dtype, copy=False)
         if spread:

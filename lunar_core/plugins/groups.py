@@ -46,6 +46,9 @@ NAMESPACES: dict[str, str] = {
 """Attribute of ``lunar_core`` to kind. Kernels are dispatched, not named by users, and ``lunar_core.plugins`` is the
 plugin manager."""
 
+INCLUDES: dict[str, str] = {"layer": "activation"}
+"""A namespace that also shows the components of another kind: an activation is a layer, so ``layers.ReLU`` is there."""
+
 
 def prefix(kind: str) -> str:
     """``"optimizers"`` for ``"optimizer"``: the first part of a component's plugin name, ``optimizers.adam``."""

@@ -7,7 +7,7 @@ from typing import Any
 
 from ..errors import PluginConflictError, UnknownNameError
 from ..suggest import did_you_mean
-from .groups import FIRST_PARTY, NAMESPACES
+from .groups import FIRST_PARTY, INCLUDES, NAMESPACES
 from .registry import Registry, registry
 
 
@@ -21,11 +21,12 @@ class Namespace:
     Listing and completion read the entry points' text; a component is imported when it is got.
     """
 
-    __slots__ = ("_kind", "_registry")
+    __slots__ = ("_included", "_kind", "_registry")
 
     def __init__(self, kind: str, source: Registry = registry) -> None:
         self._kind = kind
         self._registry = source
+        self._included = Namespace(INCLUDES[kind], source) if kind in INCLUDES else None
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("_"):  # copy, pickle and notebooks probe for these; none of them is a component
@@ -33,6 +34,8 @@ class Namespace:
         classes = self._registry.classes(self._kind)
         candidates = classes.get(name, [])
         if not candidates:
+            if self._included is not None and name in dir(self._included):
+                return getattr(self._included, name)
             guess = did_you_mean(name, classes)
             if not guess:
                 by_item = {c.address: n for n, same in classes.items() for c in same}
@@ -49,22 +52,27 @@ class Namespace:
         return self._registry.get(self._kind, own[0].address)
 
     def __getitem__(self, name: str) -> Any:
+        if self._included is not None and name not in self._registry.names(self._kind) and name in self._included:
+            return self._included[name]
         return self._registry.get(self._kind, name)
 
     def __contains__(self, name: object) -> bool:
-        return name in self._registry.names(self._kind)
+        return name in self._names()
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._registry.names(self._kind))
+        return iter(self._names())
 
     def __len__(self) -> int:
-        return len(self._registry.names(self._kind))
+        return len(self._names())
 
     def __dir__(self) -> list[str]:
-        return sorted(self._registry.classes(self._kind))
+        return sorted({*self._registry.classes(self._kind), *(dir(self._included) if self._included is not None else ())})
 
-    def _ipython_key_completions_(self) -> list[str]:
-        return self._registry.names(self._kind)
+    def _names(self) -> list[str]:
+        own = self._registry.names(self._kind)
+        return own if self._included is None else sorted({*own, *self._included})
+
+    _ipython_key_completions_ = _names
 
     def __repr__(self) -> str:
         return f"<namespace of {self._kind} components>"

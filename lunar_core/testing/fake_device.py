@@ -13,6 +13,7 @@ refuses NumPy arrays beside it, and counts each copy to the host (``synchronizat
 from __future__ import annotations
 
 import contextlib
+import types
 import weakref
 from collections.abc import Iterator
 from typing import Any
@@ -138,10 +139,15 @@ def _unwrap(value: Any) -> Any:
 
 
 class _Namespace:
-    """NumPy's functions over device arrays."""
+    """NumPy's functions over device arrays; ``linalg`` and ``fft`` likewise."""
+
+    def __init__(self, module: Any = np) -> None:
+        self._module = module
 
     def __getattr__(self, name: str) -> Any:
-        target = getattr(np, name)
+        target = getattr(self._module, name)
+        if isinstance(target, types.ModuleType):
+            return _Namespace(target)
         if not callable(target) or isinstance(target, type):
             return target
         if isinstance(target, np.ufunc):

@@ -20,11 +20,13 @@ from ..tensor import Tensor, as_tensor
 def _projected(function: Callable[..., Any], inputs: Sequence[Any], weights: list[np.ndarray] | None) -> Tensor:
     """The outputs of ``function`` folded into one number by fixed weights."""
     outputs = function(*inputs)
-    outputs = [o for o in (outputs if isinstance(outputs, (tuple, list)) else [outputs]) if o.dtype.kind == "f"]
+    outputs = [o for o in (outputs if isinstance(outputs, (tuple, list)) else [outputs]) if o.dtype.kind in "fc"]
     rng = np.random.default_rng(17)
     total: Any = 0.0
     for output in outputs:
-        total = total + (output * Tensor(rng.uniform(0.5, 1.5, output.shape))).sum()
+        parts = [output] if output.dtype.kind == "f" else [output.real, output.imag]
+        for part in parts:
+            total = total + (part * Tensor(rng.uniform(0.5, 1.5, part.shape))).sum()
     return total
 
 
@@ -33,15 +35,16 @@ def gradcheck(
 ) -> bool:
     """Compare the gradients of ``function(*inputs)`` with central differences.
 
-    ``inputs`` are float64 Tensors, those that require a gradient are checked; other values are passed through. Raises
-    :class:`GradientError` naming the input and both values; gives True otherwise.
+    ``inputs`` are float64 or complex128 Tensors, those that require a gradient are checked; other values are passed
+    through. Raises :class:`GradientError` naming the input and both values; gives True otherwise. The gradient of a
+    complex input is ``dL/dRe + i dL/dIm``, so along a direction d the change of L is the real part of ``conj(grad) d``.
     """
     wanted = [i for i, x in enumerate(inputs) if isinstance(x, Tensor) and x.requires_grad]
     if not wanted:
         raise GradientError("gradcheck: no input requires a gradient", hint="lc.tensor(..., requires_grad=True)")
     for i in wanted:
-        if inputs[i].dtype != np.float64:
-            raise DTypeError(f"gradcheck: input {i} is {inputs[i].dtype}; differences need float64")
+        if inputs[i].dtype not in (np.float64, np.complex128):
+            raise DTypeError(f"gradcheck: input {i} is {inputs[i].dtype}; differences need float64 or complex128")
     with enable_grad():
         value = _projected(function, inputs, None)
         if value.node is None:
@@ -51,7 +54,9 @@ def gradcheck(
     for i, gradient in zip(wanted, gradients):
         x = inputs[i].data
         direction = rng.choice([-1.0, 1.0], x.shape) * rng.uniform(0.5, 1.0, x.shape)
-        analytic = 0.0 if gradient is None else float((gradient.data * direction).sum())
+        if x.dtype.kind == "c":
+            direction = direction + 1j * rng.choice([-1.0, 1.0], x.shape) * rng.uniform(0.5, 1.0, x.shape)
+        analytic = 0.0 if gradient is None else float((gradient.data.conj() * direction).sum().real)
         numeric = _directional(function, inputs, i, direction, step)
         if not abs(analytic - numeric) <= atol + rtol * max(abs(numeric), abs(analytic)):
             raise GradientError(

@@ -22,6 +22,8 @@ class Accuracy(Metric):
     Two classes by one number: ``pred`` (N,) or (N, 1) and ``target`` of 0 and 1 in either shape (probabilities count as
     1 from one half on). The prediction is 1 above 0, or with ``from_logits=False`` above one half.
 
+    Predictions whose class index is ``ignore_index`` are not counted.
+
     ``weight`` is one number per example, shape (N,), or one per prediction, such as a mask of positions. A prediction
     with a NaN in it is wrong.
 
@@ -36,11 +38,14 @@ class Accuracy(Metric):
 
     axis: int = field(default=1, doc="the axis of pred that holds the classes")
     from_logits: bool = field(default=True, doc="one-number predictions are logits rather than probabilities")
+    ignore_index: int | None = field(default=-100, doc="class index that is not counted, as in the cross-entropy")
 
     def add(self, pred: Any, target: Any, weight: Any) -> None:
-        hits = self._hits(pred, target)
+        hits, counted = self._hits(pred, target)
+        if counted is not None:
+            hits = hits & counted
         if weight is None:
-            correct, total = hits.sum(), hits.size
+            correct, total = hits.sum(), hits.size if counted is None else counted.sum()
         else:
             if weight.shape != hits.shape:
                 weight = weight.reshape(weight.shape + (1,) * (hits.ndim - weight.ndim))
@@ -48,26 +53,27 @@ class Accuracy(Metric):
                 raise DataError(f"Accuracy: weights of shape {weight.shape} do not fit predictions {hits.shape}")
             # In float64, as a sum over a data set must not depend on how it is cut into batches.
             weights = backend.of(hits).xp.broadcast_to(weight.astype(np.float64), hits.shape)
-            correct, total = weights[hits].sum(), weights.sum()
+            correct, total = weights[hits].sum(), (weights if counted is None else weights[counted]).sum()
         self.correct = self.correct + correct
         self.total = self.total + total
 
     def result(self) -> float:
         total = float(self.total)
         if not total > 0:
-            raise DataError(f"Accuracy: the weights sum to {total}")
+            raise DataError(f"Accuracy: the weights of the predictions sum to {total:g}")
         return float(self.correct) / total
 
-    def _hits(self, pred: Any, target: Any) -> Any:
-        """Which predictions are right, one boolean each."""
+    def _hits(self, pred: Any, target: Any) -> tuple[Any, Any]:
+        """Which predictions are right, one boolean each, and which count at all (None: all)."""
         if pred.ndim > 1 and not -pred.ndim <= self.axis < pred.ndim:
             raise DataError(f"Accuracy: pred of shape {pred.shape} has no axis {self.axis}")
         axis = self.axis % pred.ndim if pred.ndim > 1 else None
         if axis is None or pred.shape[axis] == 1:
-            return self._binary_hits(pred, target, axis)
+            return self._binary_hits(pred, target, axis), None
 
         xp = backend.of(pred).xp
-        classes, places = pred.shape[axis], pred.shape[:axis] + pred.shape[axis + 1 :]
+        places = pred.shape[:axis] + pred.shape[axis + 1 :]
+        counted = None
         if target.shape == pred.shape:
             target = target.argmax(axis)
         elif target.shape != places:
@@ -77,14 +83,29 @@ class Accuracy(Metric):
             )
         elif target.dtype.kind not in "iub":
             raise DataError(f"Accuracy: class indices are integers, got {target.dtype} of shape {target.shape}")
-        elif isinstance(target, np.ndarray) and target.size and not 0 <= target.min() <= target.max() < classes:
-            raise DataError(
-                f"Accuracy: class indices lie in 0..{classes - 1}, got {int(target.min())}..{int(target.max())}"
-            )
+        else:
+            counted = self._counted(target, pred.shape[axis])
         predicted = pred.argmax(axis)
         # argmax takes a NaN for the largest, so the winning score tells whether there was one.
         score = xp.take_along_axis(pred, xp.expand_dims(predicted, axis), axis).squeeze(axis)
-        return (predicted == target) & (score == score)
+        return (predicted == target) & (score == score), counted
+
+    def _counted(self, target: Any, classes: int) -> Any:
+        """Which class indices are not ``ignore_index``, None for all; on the host they are checked."""
+        if not isinstance(target, np.ndarray):  # a look at the values would stop the device
+            return None if self.ignore_index is None else target != self.ignore_index
+        if not target.size or (target.min() >= 0 and target.max() < classes and not self._ignores_a_class(classes)):
+            return None
+        counted = target != self.ignore_index
+        used = target[counted]
+        if used.size and not 0 <= used.min() <= used.max() < classes:
+            raise DataError(
+                f"Accuracy: class indices lie in 0..{classes - 1}, got {int(used.min())}..{int(used.max())}"
+            )
+        return counted
+
+    def _ignores_a_class(self, classes: int) -> bool:
+        return self.ignore_index is not None and 0 <= self.ignore_index < classes
 
     def _binary_hits(self, pred: Any, target: Any, axis: int | None) -> Any:
         if axis is not None:

@@ -52,13 +52,13 @@ def evaluate(
                 pairs.open("eval_batch_start", (batch,), "eval_batch_end", (batch, None))
                 placed = tuple([placer(part) for part in batch])
                 outputs = forward(ctx, placed[0])
-                weights = placed[2] if len(placed) > 2 else None
-                total, weight = loss.terms(outputs, Tensor(placed[1]), weights)
+                targets, weights = placed[1], placed[2] if len(placed) > 2 else None
+                total, weight = loss.terms(outputs, Tensor(targets), None if weights is None else Tensor(weights))
                 totals.loss += total.item()
                 totals.weight += weight
                 totals.batches += 1
                 for metric in own.values():
-                    metric.update(outputs, placed[1], weights)
+                    metric.update(outputs, targets, weights)
                 pairs.close("eval_batch_end", batch, outputs)
         if not totals.batches:
             raise DataError(f"evaluation {name!r}: the loader gave no batch")

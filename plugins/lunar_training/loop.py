@@ -226,7 +226,7 @@ class TrainLoop:
         h = bus.before_loss
         if h is not None:
             compared, targets = h(outputs, targets)
-        total, weight = self.loss.terms(compared, targets, batch[2] if len(batch) > 2 else None)
+        total, weight = self.loss.terms(compared, targets, Tensor(batch[2]) if len(batch) > 2 else None)
         objective = total / weight if weight else total
         h = bus.after_loss
         if h is None:

@@ -12,7 +12,7 @@ from lunar_core.testing.fake_device import FakeArray, fake_device
 def on_device(value, requires_grad):
     if not isinstance(value, np.ndarray):
         return value
-    return lc.Tensor(FakeArray(value.copy()), requires_grad=requires_grad and value.dtype.kind == "f")
+    return lc.Tensor(FakeArray(value.copy()), requires_grad=requires_grad and value.dtype.kind in "fc")
 
 
 def static_on_device(value):

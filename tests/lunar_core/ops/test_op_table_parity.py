@@ -17,7 +17,7 @@ WITHOUT_COUNTERPART = {
     "embedding_grad": "adjoint of embedding, checked through it",
     "index_put": "checked against NumPy assignment in test_indexing",
 }
-TORCH_NAMES = {"conjugate": "conj_physical", "absolute": "abs", "power": "pow", "equal": "eq"}
+TORCH_NAMES = {"conjugate": "conj_physical", "absolute": "abs", "power": "pow", "equal": "eq", "invert": "bitwise_not", "left_shift": "bitwise_left_shift", "right_shift": "bitwise_right_shift", "remainder": "remainder"}
 TENSORS_ONLY = {"arctan2", "hypot", "logical_and", "logical_or", "logical_xor", "maximum", "minimum"}
 
 
@@ -32,7 +32,7 @@ def to_torch(value, requires_grad):
     if not isinstance(value, (np.ndarray, np.float64)):
         return value
     tensor = torch.from_numpy(np.array(value))
-    return tensor.requires_grad_(requires_grad and tensor.is_floating_point())
+    return tensor.requires_grad_(requires_grad and (tensor.is_floating_point() or tensor.is_complex()))
 
 
 @pytest.mark.parametrize("name", sorted(OPS))
@@ -48,7 +48,7 @@ def test_op_agrees_with_pytorch(name):
         if call is None:
             continue
         wants_grad = sample.grad and op.vjp is not None
-        ours = [lc.tensor(a, requires_grad=wants_grad and a.dtype.kind == "f") if isinstance(a, np.ndarray) else a for a in sample.args]
+        ours = [lc.tensor(a, requires_grad=wants_grad and a.dtype.kind in "fc") if isinstance(a, np.ndarray) else a for a in sample.args]
         theirs = [to_torch(np.float64(a) if name in TENSORS_ONLY and isinstance(a, float) else a, wants_grad) for a in sample.args]
         got = op(*ours, **sample.static)
         expected = call(*[t for t in theirs if t is not None])
@@ -60,6 +60,8 @@ def test_op_agrees_with_pytorch(name):
         if not wants_grad or not got.requires_grad:
             continue
         seed = np.random.default_rng(number).uniform(0.5, 1.5, got.shape)
+        if got.dtype.kind == "c":
+            seed = seed + 1j * np.random.default_rng(number + 1).uniform(0.5, 1.5, got.shape)
         got.backward(lc.tensor(seed))
         expected.backward(torch.from_numpy(seed).reshape(expected.shape))
         for x, t in zip(ours, theirs):

@@ -98,6 +98,17 @@ def test_totals_survive_a_state_dict_and_a_deep_copy_and_reset_forgets_them():
         metric.load_state_dict({"correct": 3})
 
 
+def test_an_ignored_index_is_not_counted():
+    pred, target = np.eye(3)[[0, 1, 2, 0]], np.array([0, -100, 2, 1])
+    assert accuracy(pred, target) == pytest.approx(2 / 3)
+    assert accuracy(pred, target, np.array([1, 9, 2, 1.0])) == 3 / 4
+    assert accuracy(pred, np.array([0, 1, 2, 1]), ignore_index=1) == 1
+    with pytest.raises(DataError, match=r"0\.\.2, got -100\.\.2"):
+        accuracy(pred, target, ignore_index=None)
+    with pytest.raises(DataError, match="sum to 0"):
+        accuracy(pred, np.full(4, -100))
+
+
 def test_an_empty_batch_changes_nothing():
     metric = Accuracy()
     metric.update(np.empty((0, 3)), np.empty(0, int))

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 
-from lunar_core import ops
+from lunar_core import ops, random
 from lunar_core.autograd import note_write
 from lunar_core.contracts.loss import Loss
 from lunar_core.contracts.metric import Metric
 from lunar_core.hookspecs import SPECS
+from lunar_core.modes import modes
 from lunar_core.module import Module, Parameter
+from lunar_core.tensor import tensor
 
 
 class Line(Module):
@@ -31,11 +33,8 @@ class LazyLine(Module):
         self._missing_build = self._special = True
 
     def build(self, x):
-        from lunar_core import random
-        from lunar_core.modes import modes
-
-        generator = random.stream("init").next()
-        self.w = Parameter(generator.standard_normal((x.shape[-1], 1)).astype(modes.dtype))
+        drawn = random.stream("init").next().standard_normal((x.shape[-1], 1))
+        self.w = Parameter(tensor(drawn, dtype=modes.dtype, device=modes.device))
 
     def forward(self, x):
         return ops.matmul(x, self.w)
