@@ -1,6 +1,6 @@
 """What a hook costs: nothing implemented, one and three implementations, a reader, timing; pluggy beside it.
 
-    python benchmarks/hooks.py
+    OMP_NUM_THREADS=1 python -m benchmarks.hooks
 
 Prints nanoseconds a call, the cost of the bare loop taken off. Targets: an idle step hook at most 50 ns, and building a
 bus of ten plugins a matter of milliseconds.

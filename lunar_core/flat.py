@@ -54,7 +54,6 @@ class FlatBuffer:
         self.dtype: np.dtype = first.dtype
         self.state_dtype = np.dtype(np.float32) if is_half(self.dtype) else self.dtype
         self.device = owner.device_of(first)
-        self.like = first[()] if first.ndim == 0 else first.reshape(-1)[:0]
         self.entries: list[Entry] = []
         step = max(1, _ALIGN // self.dtype.itemsize)
         size = 0
@@ -68,6 +67,9 @@ class FlatBuffer:
         self.state: dict[str, Any] = {}
         #: The number of updates of all entries while it is one number, else None.
         self.step: int | None = 0
+        #: What the optimizer remembers between steps: its rule's arguments, and the plan that it ran last.
+        self.arguments: list[Any] | None = None
+        self.plan: Any = None
         for entry in self.entries:
             array = entry.parameter.data
             entry.data = view_like(self.data[entry.start : entry.stop], array)

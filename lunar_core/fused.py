@@ -198,7 +198,11 @@ class Fused:
                 raise FusedError(f"{self.name}: {exc}", hint=f"it takes {', '.join(self.names)}") from None
             bound.apply_defaults()
             args = tuple(bound.arguments[name] for name in self.names)
-        values, layout = self.prepare(args)
+        return self.call(args)
+
+    def call(self, values: Sequence[Any]) -> Any:
+        """Call it with the arguments in the order of ``names``, keyword-only ones included."""
+        values, layout = self.prepare(values)
         if not layout.arrays:
             return self._call(values)
         with np.errstate(all="ignore"):

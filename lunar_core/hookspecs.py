@@ -190,8 +190,9 @@ def lunar_stage_end(stage, loader, ctx):
 
 @life.decide("raise", "retry", "skip", "stop")
 def lunar_exception(exc, phase, ctx):
-    """Training raised ``exc`` in ``phase`` ("fetch", "forward", "backward", "step", "eval" ...). Answers: "raise"
-    (default), "retry" the same batch, "skip" the batch, "stop" the run as if it had been asked to."""
+    """A training batch raised ``exc`` in ``phase``: "fetch" (before the forward pass), "forward", "loss", "backward",
+    "gradients", "step" or "metrics". Answers: "raise" (default), "retry" the same batch, which asks again if it fails
+    again, "skip" the batch, "stop" the run as if it had been asked to."""
 
 
 @life.notify
@@ -478,59 +479,63 @@ def lunar_report_render(path, ctx):
     """The run is over; write figures and pages about it into the directory ``path``."""
 
 
-# --- modules and ops: fired by the engine ----------------------------------------------------------------------------
-module_group = Group("module", live=False)
+# --- modules and ops: fired by the engine during a run ---------------------------------------------------------------
+module_group = Group("module")
+reserved_module = Group("module", live=False)
 
 
 @module_group.filter("inputs")
 def lunar_module_forward_pre(module, path, inputs, ctx):
-    """Before ``module.forward``; ``path`` is its dotted name, ``inputs`` the tuple of positional arguments."""
+    """Before ``module.forward``; ``path`` is its dotted name ("" for the model itself), ``inputs`` the tuple of
+    positional arguments."""
 
 
 @module_group.filter("outputs")
 def lunar_module_forward_post(module, path, inputs, outputs, ctx):
-    """After ``module.forward``."""
+    """After ``module.forward``, hooks registered on the module included."""
 
 
-@module_group.filter("grads")
+@reserved_module.filter("grads")
 def lunar_module_backward_pre(module, path, grads, ctx):
     """``grads``: gradients that arrive at the module's outputs."""
 
 
-@module_group.filter("grads")
+@reserved_module.filter("grads")
 def lunar_module_backward_post(module, path, grads, ctx):
     """``grads``: gradients that leave at the module's inputs."""
 
 
-op_group = Group("op", live=False)
+op_group = Group("op")
+reserved_op = Group("op", live=False)
 
 
 @op_group.filter("inputs")
 def lunar_op_forward_pre(op, inputs, ctx):
-    """Before an op is applied."""
+    """Before an op is applied to a Tensor; ``inputs`` is the tuple of what it was given. An op that a hook applies
+    itself fires no hooks."""
 
 
 @op_group.filter("outputs")
 def lunar_op_forward_post(op, inputs, outputs, ctx):
-    """After an op was applied."""
+    """After an op was applied; ``outputs`` is a Tensor or a tuple of them."""
 
 
-@op_group.filter("grads")
+@reserved_op.filter("grads")
 def lunar_op_backward_pre(op, grads, ctx):
     """Before an op's gradient rule."""
 
 
-@op_group.filter("grads")
+@reserved_op.filter("grads")
 def lunar_op_backward_post(op, grads, ctx):
     """After an op's gradient rule."""
 
 
-@op_group.notify
+@reserved_op.notify
 def lunar_alloc(nbytes, device, ctx):
     """A result of ``nbytes`` was allocated on ``device``."""
 
 
-@op_group.notify
+@reserved_op.notify
 def lunar_free(nbytes, device, ctx):
     """``nbytes`` on ``device`` were released."""
 

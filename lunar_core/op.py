@@ -16,7 +16,7 @@ import numpy as np
 
 from . import autograd, backend
 from .autograd import Node, Pick, clock, counter
-from .errors import DeviceError, DTypeError, LunarError, ShapeError
+from .errors import DeviceError, DTypeError, IndexingError, LunarError, ShapeError
 from .modes import modes
 from .tensor import Tensor
 
@@ -280,9 +280,9 @@ class Op:
         text = f"{self.name}({shown}{options}): {exc}"
         if isinstance(exc, TypeError):
             return DTypeError(text)
-        if isinstance(exc, (ValueError, IndexError)):
+        if isinstance(exc, ValueError):
             return ShapeError(text)
-        return exc
+        return IndexingError(text) if isinstance(exc, IndexError) else exc
 
 
 def as_spec(value: Any) -> Any:

@@ -117,7 +117,7 @@ def source_of(component: type, params: Any) -> Any:
             f"{component.__name__}: params has to be an iterable of parameters, got {type(params).__name__}",
             hint=f"{component.__name__}(model.parameters(), ...)",
         )
-    source = list(params) if isinstance(params, (list, tuple)) or iter(params) is params else params
+    source = list(params) if isinstance(params, (list, tuple, Iterator)) else params
     if isinstance(source, list) and not source:
         raise _no_parameters(component)
     return source

@@ -11,9 +11,10 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from ..backend import is_array
 from ..component import Component, field, one_of
 from ..errors import ShapeError
-from ..tensor import Tensor
+from ..tensor import Tensor, as_tensor
 
 
 class Loss(Component):
@@ -34,10 +35,10 @@ class Loss(Component):
         raise NotImplementedError(f"{type(self).__name__} defines no elements()")
 
     def _weighted(self, pred: Any, target: Any, weight: Any) -> tuple[Tensor, Any]:
-        losses, weights = self.elements(pred, target)
+        losses, weights = self.elements(as_tensor(pred), target)
         if weight is None:
             return losses, weights
-        w = weight.data if isinstance(weight, Tensor) else np.asarray(weight)
+        w = weight.data if isinstance(weight, Tensor) else weight if is_array(weight) else np.asarray(weight)
         if w.ndim > losses.ndim or w.shape != losses.shape[: w.ndim]:
             raise ShapeError(
                 f"{type(self).__name__}: sample weights of shape {w.shape} do not fit losses of shape {losses.shape}"

@@ -2,14 +2,14 @@
 
 Hyperparameters are fields, ``setup`` makes the parts, ``forward`` joins them::
 
-    class MLP(Model):
-        hidden: tuple[int, ...] = (64, 64)
+    class Classifier(Model):
+        width: int = 64
 
         def setup(self):
-            self.layers = Sequential(*[part for width in self.hidden for part in (Dense(width), ReLU())], Dense(10))
+            self.hidden, self.head = Dense(self.width), Dense(10)
 
         def forward(self, x):
-            return self.layers(x.flatten(1))
+            return self.head(ops.relu(self.hidden(x)))
 
 The parts may learn their input sizes from the first call. ``input_shape``, the shape of one example without the batch
 axis, makes a model build itself at once; one that was built by a call notes it there, so that its configuration always
@@ -46,46 +46,6 @@ class Model(Component, Module):
                 self(*self.example())
             self.train()
 
-    def setup(self):
-            self.layers = Sequential(*[part for width in self.hidden for part in (Dense(width), ReLU())], Dense(10))
-
-        def forward(self, x):
-            return self.layers(x.flatten(1))
-
-The parts may learn their input sizes from the first call. ``input_shape``, the shape of one example without the batch
-axis, makes a model build itself at once; one that was built by a call notes it there, so that its configuration always
-gives back a model whose parameters exist.
-"""
-
-from __future__ import annotations
-
-from typing import Any, ClassVar
-
-from ..component import Component, field, positive
-from ..modes import no_grad
-from ..module import Module
-from ..ops.creation import zeros
-
-
-class Model(Component, Module):
-    """Base of architectures: write ``setup`` and ``forward``."""
-
-    kind: ClassVar[str] = "model"
-
-    input_shape: tuple[int, ...] | None = field(
-        default=None, validator=positive, kw_only=True, doc="shape of one example; None learns it from the first call"
-    )
-
-    def __attrs_post_init__(self) -> None:
-        self.setup()
-        self._missing_build = self._special = True
-        if self.input_shape is not None:
-            training = self.training
-            self.eval()  # no statistics are updated and no dropout mask is drawn
-            with no_grad():
-                self(*self.example())
-            self.train(training)
-
     def setup(self) -> None:
         """Make the parts as attributes, from the hyperparameters."""
 
@@ -98,8 +58,9 @@ class Model(Component, Module):
         return (zeros((1, *self.input_shape)),)
 
     def build(self, *inputs: Any) -> None:
+        """Note the shape of one example; a model whose parameters are its own, not its parts', extends it."""
         shape = getattr(inputs[0], "shape", None) if inputs else None
-        if shape:
+        if shape and min(shape[1:], default=1):
             self.input_shape = tuple(shape[1:])
 
     def _call_special(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:

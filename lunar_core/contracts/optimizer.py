@@ -97,6 +97,7 @@ class Optimizer(Component):
         self._defaults = dict(values)
         self._bound = False
         self._waiting: dict[str, Any] | None = None
+        self._dormant: dict[str, Any] = {}
         self.__dict__["groups"] = make_groups(cls, self.params, values, self.overrides or {})
 
     def __getattr__(self, name: str) -> Any:

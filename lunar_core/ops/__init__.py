@@ -19,13 +19,12 @@ from .bitwise import (
     right_shift,
 )
 from .complexes import angle, imag, real
-from .conv import conv1d, conv2d, conv2d_input_grad, conv2d_weight_grad, conv_transpose2d
-from .dropout import dropout
+from .conv import channel_sum, conv1d, conv2d, conv2d_input_grad, conv2d_weight_grad, conv_transpose2d
+from .dropout import draw_mask, dropout, masked
 from .elementwise import *  # noqa: F403
 from .floating import copysign, isclose, nan_to_num, signbit
 from .indexing import at, embedding, getitem, index_scatter, one_hot, scatter_along_axis, take_along_axis
 from .linalg import einsum, linear, matmul, outer, tensordot
-from .pooling import avg_pool2d, max_pool2d
 from .normalization import (
     batch_moments,
     batch_norm,
@@ -43,6 +42,19 @@ from .pooling import (
     max_pool2d_grad_grad,
     max_pool2d_with_index,
 )
+from .rearrange import (
+    chunk,
+    diag,
+    diag_embed,
+    diagonal,
+    diagonal_scatter,
+    meshgrid,
+    repeat,
+    roll,
+    tile,
+    tril,
+    triu,
+)
 from .reduction import (
     argmax,
     argmin,
@@ -59,6 +71,8 @@ from .reduction import all_ as all
 from .reduction import any_ as any
 from .reduction import max_ as max
 from .reduction import min_ as min
+from .scan import cummax, cummin, cumprod
+from .scatter import gather, masked_fill, masked_select, nonzero, scatter, scatter_add, spread_along_axis, take
 from .shape import (
     broadcast_to,
     concat,
@@ -75,7 +89,17 @@ from .shape import (
     transpose,
     unbind,
 )
-from .softmax import bce_with_logits, cross_entropy, log_softmax, softmax
+from .sorting import (
+    argsort,
+    bincount,
+    histogram,
+    median,
+    quantile,
+    searchsorted,
+    sort,
+    topk,
+    unique,
+)
 from .softmax import bce_with_logits, cross_entropy, cross_entropy_grad, log_softmax, softmax
 from . import methods, numpy_protocol  # isort: skip
 import sys as _sys

@@ -82,7 +82,7 @@ def array(seed: int, shape: tuple[int, ...], low: float = -2.0, high: float = 2.
 
 def complex_array(seed: int, shape: tuple[int, ...], low: float = -2.0, high: float = 2.0) -> np.ndarray:
     """Complex values with real parts as :func:`array` gives them and imaginary parts in [0.3, 1), off every branch cut."""
-    return array(seed, shape, low, high) + 1j * array(seed + 100, shape, 0.3, 1.0)
+    return np.asarray(array(seed, shape, low, high) + 1j * array(seed + 100, shape, 0.3, 1.0))
 
 
 def unary(low: float, high: float, *, avoid: tuple[float, ...] = (), grad: bool = True, torch: Any = None) -> Any:

@@ -131,7 +131,10 @@ rsqrt = Op(
     samples=unary(0.1, 4),
     doc="``1 / sqrt(x)``.",
 )
-cbrt = _one("cbrt", np.cbrt, lambda F, g, y, need: (g / (3 * y * y),), OUTPUT, unary(0.2, 4), "Real cube root.")
+cbrt = _one(
+    "cbrt", np.cbrt, lambda F, g, y, need: (g / (3 * y * y),), OUTPUT, unary(0.2, 4, torch=lambda t, x: x ** (1 / 3)),
+    "Real cube root.",
+)  # fmt: skip
 floor_divide = _two(
     "floor_divide", np.floor_divide, None, (), binary(second=(0.5, 2.0), grad=False), "``x // y``, rounded down."
 )

@@ -193,11 +193,37 @@ _take_along_axis = Op(
 
 
 def take_along_axis(x: Any, indices: Any, axis: int) -> Any:
-    """``x`` picked along ``axis`` by ``indices``, which has as many axes as ``x`` (NumPy's take_along_axis)."""
+    """``x`` picked along ``axis`` by ``indices``, which has as many axes as ``x`` (NumPy's take_along_axis).
+
+    The other axes broadcast.
+    """
     axis = normalize_axis(axis, x.ndim, "take_along_axis")[0]
+    check_integers(indices, "take_along_axis")
     if indices.ndim != x.ndim:
         raise ShapeError(f"take_along_axis: indices have {indices.ndim} axes, the array has {x.ndim}")
+    if any(a != b for i, (a, b) in enumerate(zip(x.shape, indices.shape)) if i != axis):
+        x, indices = _broadcast_others(x, indices, axis)
     return _take_along_axis(x, indices, axis=axis)
+
+
+def _broadcast_others(x: Any, indices: Any, axis: int) -> tuple[Any, Any]:
+    """Both arrays with equal sizes on every axis but ``axis``."""
+    from .shape import broadcast_to
+
+    def others(a: Any) -> tuple[int, ...]:
+        return (*a.shape[:axis], *a.shape[axis + 1 :])
+
+    try:
+        common = np.broadcast_shapes(others(x), others(indices))
+    except ValueError as exc:
+        raise ShapeError(
+            f"take_along_axis: shapes {tuple(x.shape)} and {tuple(indices.shape)} do not broadcast beside axis {axis}"
+        ) from exc
+
+    def widened(a: Any) -> Any:
+        return broadcast_to(a, (*common[:axis], a.shape[axis], *common[axis:]))
+
+    return widened(x), widened(indices)
 
 
 def _scatter_along_forward(xp: Any, g: Any, indices: Any, shape: tuple[int, ...], axis: int) -> Any:

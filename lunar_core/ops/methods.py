@@ -82,9 +82,6 @@ METHODS: dict[str, Any] = {
         name: getattr(shape, name)
         for name in "reshape flatten transpose swapaxes moveaxis expand_dims squeeze broadcast_to split unbind flip".split()
     },
-    **{name: getattr(activation, name) for name in "relu sigmoid gelu silu softplus erf".split()},
-    "softmax": softmax,
-    "log_softmax": log_softmax,
     **{name: getattr(activation, name) for name in "relu leaky_relu elu gelu sigmoid softplus silu erf".split()},
     "softmax": softmax,
     "log_softmax": log_softmax,

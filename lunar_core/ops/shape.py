@@ -263,12 +263,24 @@ _pad = Op(
 )
 
 
-def pad(x: Any, widths: Any, value: float = 0.0) -> Any:
-    """A border of ``value``; ``widths`` gives (before, after) for each axis."""
-    widths = tuple((int(a), int(b)) for a, b in widths)
-    if len(widths) != x.ndim or any(a < 0 or b < 0 for a, b in widths):
+def pad(x: Any, widths: Any, mode: str = "constant", value: float = 0.0) -> Any:
+    """``x`` with a border, as ``np.pad``; ``widths`` gives (before, after) for each axis, one pair or one number for all.
+
+    ``mode`` is ``constant`` (a border of ``value``), ``reflect`` (mirrored, without the edge itself), ``symmetric``
+    (mirrored with it), ``edge`` (PyTorch's ``replicate``) or ``wrap`` (``circular``); PyTorch's names are taken too.
+    """
+    try:
+        pairs = np.broadcast_to(np.asarray(widths), (x.ndim, 2)).tolist()
+    except ValueError:
+        pairs = [[-1, -1]]
+    if any(type(n) is not int or n < 0 for pair in pairs for n in pair):
         raise ShapeError(f"pad: expected {x.ndim} pairs of non-negative widths, got {widths}")
-    return _pad(x, widths=widths, value=value)
+    widths = tuple((a, b) for a, b in pairs)
+    if mode == "constant":
+        return _pad(x, widths=widths, value=value)
+    from .rearrange import pad_by_mode
+
+    return pad_by_mode(x, widths, mode)
 
 
 _flip = Op(

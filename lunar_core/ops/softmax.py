@@ -426,6 +426,7 @@ def _bce_vjp(F: Any, g: Any, saved: Any, need: Any) -> Any:
 
 def _bce_samples() -> list[Sample]:
     def call(t: Any, x: Any, target: Any, pos_weight: Any = None) -> Any:
+        pos_weight = None if pos_weight is None else pos_weight.detach()  # PyTorch does not differentiate by it
         return t.nn.functional.binary_cross_entropy_with_logits(x, target, pos_weight=pos_weight, reduction="none")
 
     return [

@@ -21,7 +21,7 @@ class DigitsCNN(Model):
     and a dense layer.
 
     Shapes: x (N, 1, 8, 8) -> logits (N, num_classes). Other channels and sizes from 4x4 on work as well; at 8x8x1 and ten
-    classes it has 26,058 parameters. The convolutions have no bias, the normalisation after them has.
+    classes it has 25,978 parameters. The convolutions have no bias, the normalisation after them has.
     """
 
     channels: tuple[int, int, int] = field(default=(16, 32, 64), validator=positive, doc="channels of the convolutions")

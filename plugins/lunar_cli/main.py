@@ -6,6 +6,7 @@ source text.
 
 from __future__ import annotations
 
+import sys
 import traceback
 import warnings
 from collections.abc import Sequence
@@ -152,11 +153,12 @@ def main(args: Sequence[str] | None = None) -> int:
     0 is success, 2 a mistake of the user, 1 a bug, 130 an interrupt. A mistake is one message on standard error; its
     traceback is shown under ``--debug`` only.
     """
+    arguments = _global_options_first(sys.argv[1:] if args is None else args)
     state: dict[str, Any] = {"debug": False}
     with warnings.catch_warnings():
         warnings.showwarning = _show_warning
         try:
-            result = cli.main(args if args is None else list(args), prog_name="lunar", standalone_mode=False, obj=state)
+            result = cli.main(arguments, prog_name="lunar", standalone_mode=False, obj=state)
         except click.ClickException as error:
             error.show()
             return error.exit_code
@@ -166,6 +168,22 @@ def main(args: Sequence[str] | None = None) -> int:
         except Exception as error:
             return _report(error, state["debug"])
         return result if isinstance(result, int) else 0
+
+
+def _global_options_first(args: Sequence[str]) -> list[str]:
+    """The arguments with ``--debug`` and ``--no-plugin NAME`` moved to the front, since people add them at the end."""
+    front: list[str] = []
+    rest = list(args)
+    place = 0
+    while place < len(rest) and rest[place] != "--":
+        if rest[place] == "--debug" or rest[place].startswith("--no-plugin="):
+            front.append(rest.pop(place))
+        elif rest[place] == "--no-plugin":
+            front += rest[place : place + 2]
+            del rest[place : place + 2]
+        else:
+            place += 1
+    return front + rest
 
 
 def _report(error: Exception, debug: bool) -> int:

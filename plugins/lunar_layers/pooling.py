@@ -5,28 +5,26 @@ from __future__ import annotations
 from typing import Any
 
 from lunar_core import ops
-from lunar_core.component import field, positive
+from lunar_core.component import field, non_negative, positive
 from lunar_core.contracts.layer import Layer
 from lunar_layers.checks import require_images
-from lunar_layers.conv import padding_check
 
 
 class MaxPool2D(Layer):
     """The largest value of each window.
 
-    Shapes: x (N, C, H, W) -> y (N, C, H', W') with ``H' = (H + padding - kernel) // stride + 1``, where ``padding``
-    counts both sides. ``stride`` defaults to the window's size, so that windows do not overlap. A border never wins: it
-    counts as minus infinity. Among equal values the first one of the window gets the gradient, as in PyTorch.
+    Shapes: x (N, C, H, W) -> y (N, C, H', W') with ``H' = (H + 2 * padding - dilation * (kernel - 1) - 1) // stride + 1``.
+    ``stride`` defaults to the window's size, so that windows do not overlap. A border never wins: it counts as minus
+    infinity. Among equal values the first one of the window gets the gradient, as in PyTorch.
 
-    Arguments are one int, or a pair (vertical, horizontal); ``padding`` may also be ``"same"`` or ``"valid"`` (the
-    default), which mean what they do in :class:`~lunar_layers.conv.Conv2D`. With ``ceil_mode`` a last window that hangs
-    over the end counts too.
+    Arguments are one int, or a pair (vertical, horizontal). ``padding`` is at most half of the window. With ``ceil_mode`` a
+    last window that hangs over the end counts too, if it starts inside.
     """
 
-    kernel_size: int | tuple[int, int] = field(default=2, validator=positive, doc="height and width of the window")
+    kernel_size: int | tuple[int, int] = field(validator=positive, doc="height and width of the window")
     stride: int | tuple[int, int] | None = field(default=None, validator=positive, doc="step; None is the kernel's size")
-    padding: int | str | tuple[int, int] = field(
-        default="valid", validator=padding_check, kw_only=True, doc="rows and columns added around the input"
+    padding: int | tuple[int, int] = field(
+        default=0, validator=non_negative, kw_only=True, doc="rows and columns added on each side"
     )
     dilation: int | tuple[int, int] = field(default=1, validator=positive, kw_only=True, doc="distance of the taps")
     ceil_mode: bool = field(default=False, kw_only=True, doc="count a last window that hangs over the end")
@@ -46,14 +44,14 @@ class MaxPool2D(Layer):
 class AvgPool2D(Layer):
     """The mean of each window.
 
-    Shapes and arguments as :class:`MaxPool2D`. The zeros of the border count in the mean (``count_include_pad``), as by
+    Shapes and arguments as :class:`MaxPool2D`, without ``dilation``. The zeros of the border count in the mean (``count_include_pad``), as by
     default in PyTorch; Keras leaves them out.
     """
 
-    kernel_size: int | tuple[int, int] = field(default=2, validator=positive, doc="height and width of the window")
+    kernel_size: int | tuple[int, int] = field(validator=positive, doc="height and width of the window")
     stride: int | tuple[int, int] | None = field(default=None, validator=positive, doc="step; None is the kernel's size")
-    padding: int | str | tuple[int, int] = field(
-        default="valid", validator=padding_check, kw_only=True, doc="rows and columns added around the input"
+    padding: int | tuple[int, int] = field(
+        default=0, validator=non_negative, kw_only=True, doc="rows and columns added on each side"
     )
     ceil_mode: bool = field(default=False, kw_only=True, doc="count a last window that hangs over the end")
     count_include_pad: bool = field(default=True, kw_only=True, doc="count the border's zeros in the mean")

@@ -10,9 +10,9 @@ import numpy as np
 
 from lunar_core import backend
 from lunar_core import random as streams
-from lunar_core.contracts.dataset import Dataset
+from lunar_core.contracts.dataset import ArrayDataset, Dataset
 from lunar_core.dtypes import is_floating
-from lunar_core.errors import DataError
+from lunar_core.errors import DataError, IndexingError
 from lunar_core.tensor import Tensor, backend_matches
 
 NAMES = ("inputs", "targets", "weights")
@@ -26,6 +26,10 @@ class ArraySource:
 
     def __len__(self) -> int:
         return len(self.arrays[0])
+
+    def targets(self) -> Any:
+        """All targets, where they can be had without reading the examples one by one; else ``None``."""
+        return self.arrays[1] if len(self.arrays) > 1 else None
 
     def take(self, index: Any) -> tuple[Any, ...]:
         """The batch of the examples ``index`` (int64 array or slice)."""
@@ -42,6 +46,9 @@ class DatasetSource:
 
     def __len__(self) -> int:
         return len(self.dataset)
+
+    def targets(self) -> Any:
+        return self.dataset.arrays()[1] if isinstance(self.dataset, ArrayDataset) else None
 
     def take(self, index: Any) -> tuple[Any, ...]:
         return tuple(_as_array(part, "batch") for part in self.dataset[index])
@@ -144,6 +151,9 @@ class Picked:
     def __len__(self) -> int:
         return len(self.indices)
 
+    def targets(self) -> Any:
+        return self.source.targets()
+
     def take(self, index: Any) -> tuple[Any, ...]:
         return self.source.take(self.indices[index])
 
@@ -177,6 +187,44 @@ def epoch_order(n: int, epoch: int) -> np.ndarray:
     return streams.generator("shuffle", epoch).permutation(n)
 
 
+def check_classes(loss: Any, outputs: Any, targets: Any) -> None:
+    """Whether all class indices in ``targets`` (raw, of the whole data) fit the classes of ``outputs``.
+
+    Raises :class:`DataError` before the first step instead of in the batch that holds the bad one. Asked only of losses
+    that take class indices, which are those with an ``ignore_index``.
+    """
+    if not hasattr(loss, "ignore_index") or getattr(outputs, "ndim", 0) != targets.ndim + 1:
+        return
+    if targets.dtype.kind not in "iu" or not isinstance(targets, np.ndarray):
+        return
+    classes = outputs.shape[getattr(loss, "axis", 1)]
+    bad = (targets < 0) | (targets >= classes)
+    if loss.ignore_index is not None:
+        bad &= targets != loss.ignore_index
+    if bad.any():
+        where = tuple(int(i) for i in np.argwhere(bad)[0])
+        raise DataError(
+            f"training data, targets: example {where[0]} is of class {int(targets[where])}, but the model gives "
+            f"{classes} classes (0..{classes - 1}); {int(bad.sum())} target(s) are out of range",
+            hint="give the model as many outputs as there are classes, and count classes from 0",
+        )
+
+
+def loss_terms(loss: Any, outputs: Any, targets: Tensor, weights: Tensor | None) -> tuple[Tensor, float]:
+    """``loss.terms``, with the fault put where it is when a target names a class that the outputs do not have."""
+    try:
+        return loss.terms(outputs, targets, weights)
+    except IndexingError as exc:
+        if targets.dtype.kind not in "iu" or not targets.size:
+            raise
+        axis = getattr(loss, "axis", 1)
+        raise DataError(
+            f"targets hold classes {int(targets.data.min())}..{int(targets.data.max())}, but the model gives "
+            f"{outputs.shape[axis]} classes (0..{outputs.shape[axis] - 1})",
+            hint="give the model as many outputs as there are classes, and count classes from 0",
+        ) from exc
+
+
 class Placer:
     """Puts raw batches where and how the model wants them: device and floating dtype."""
 
@@ -191,7 +239,6 @@ class Placer:
             return array
         if array.dtype != self.dtype and is_floating(array.dtype):
             array = array.astype(self.dtype)
-        if self.device is not None:
-            if not backend_matches(array, self.device):
-                array = backend.for_device(self.device).from_numpy(backend.of(array).to_numpy(array), self.device)
+        if self.device is not None and not backend_matches(array, self.device):
+            array = backend.for_device(self.device).from_numpy(backend.of(array).to_numpy(array), self.device)
         return array

@@ -16,7 +16,7 @@ from lunar_core.modes import no_grad
 from lunar_core.tensor import Tensor
 
 from .context import Context
-from .data import Placer
+from .data import Placer, loss_terms
 from .loop import Totals
 
 
@@ -53,7 +53,7 @@ def evaluate(
                 placed = tuple([placer(part) for part in batch])
                 outputs = forward(ctx, placed[0])
                 targets, weights = placed[1], placed[2] if len(placed) > 2 else None
-                total, weight = loss.terms(outputs, Tensor(targets), None if weights is None else Tensor(weights))
+                total, weight = loss_terms(loss, outputs, Tensor(targets), None if weights is None else Tensor(weights))
                 totals.loss += total.item()
                 totals.weight += weight
                 totals.batches += 1

@@ -32,7 +32,8 @@ class Gradients:
     def zero(self) -> None:
         """Forget all gradients."""
         for _, p in self.named:
-            p.grad = None
+            if p.node is not None:
+                p.node.grad = None
 
     def bad(self) -> list[str]:
         """Names of the parameters whose values are not all finite."""

@@ -14,7 +14,7 @@ from lunar_core.hooks import Bus, Pairs
 from lunar_core.tensor import Tensor
 
 from .context import Context
-from .data import Placer
+from .data import Placer, check_classes, loss_terms
 from .errors import DivergenceError
 from .gradients import Gradients, clip_global_norm, global_norm
 
@@ -67,6 +67,7 @@ class TrainLoop:
         self.micro_batches = micro_batches
         self.gradients = Gradients(ctx.model)
         self.totals = Totals()
+        self.unchecked: Any = None  # targets of the whole training data, until the first outputs show how many classes
 
     # -- an epoch ----------------------------------------------------------------------------------------------------
 
@@ -173,6 +174,7 @@ class TrainLoop:
     def _zero_grad(self) -> None:
         for optimizer in self.ctx.optimizers:
             optimizer.zero_grad()
+        self.gradients.zero()  # those of parameters that no optimizer has would add up for ever
 
     # -- forward and backward ----------------------------------------------------------------------------------------
 
@@ -222,11 +224,14 @@ class TrainLoop:
         if h is not None:
             outputs = h(outputs)
         ctx.phase = "loss"
+        if self.unchecked is not None:
+            check_classes(self.loss, outputs, self.unchecked)
+            self.unchecked = None
         compared = outputs
         h = bus.before_loss
         if h is not None:
             compared, targets = h(outputs, targets)
-        total, weight = self.loss.terms(compared, targets, Tensor(batch[2]) if len(batch) > 2 else None)
+        total, weight = loss_terms(self.loss, compared, targets, Tensor(batch[2]) if len(batch) > 2 else None)
         objective = total / weight if weight else total
         h = bus.after_loss
         if h is None:

@@ -23,6 +23,7 @@ from .callbacks.progress import Progress
 from .callbacks.run_directory import RunDirectory
 from .context import Context
 from .data import Loader, Placer, as_source, epoch_order, split_off
+from .enginehooks import engine_hooks
 from .evaluation import evaluate, evaluating, figures, predict
 from .history import History
 from .loop import TrainLoop
@@ -165,7 +166,7 @@ class Trainer:
         bus = self._open(extra)
         try:
             outcome = ["completed"]
-            with bus.pairs() as pairs:
+            with bus.pairs() as pairs, engine_hooks(ctx):
                 settings = self._configure(bus, settings, source, out)
                 pairs.open("setup", ("fit",), "teardown", lambda: (outcome[0],))
                 try:
@@ -228,6 +229,7 @@ class Trainer:
         loop = TrainLoop(
             ctx, self.loss, self.metrics, self.regularizers, placer, settings["clip_norm"], settings["micro_batches"]
         )
+        loop.unchecked = source.targets()
         ctx.epochs = ctx.clock.epoch + settings["epochs"]
         ctx.steps_per_epoch = len(loader)
 
@@ -333,7 +335,7 @@ class Trainer:
         bus = self._open([])
         try:
             outcome = ["completed"]
-            with bus.pairs() as pairs:
+            with bus.pairs() as pairs, engine_hooks(ctx):
                 pairs.open("setup", (stage,), "teardown", lambda: (outcome[0],))
                 try:
                     return work(pairs, self._build(source))

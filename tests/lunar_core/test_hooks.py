@@ -557,8 +557,8 @@ def test_the_bill_counts_calls_and_time_only_while_timing_is_on():
 
 
 def test_a_reserved_hook_is_announced_as_not_fired():
-    with pytest.warns(PluginWarning, match="does not fire lunar_op_forward_pre"):
-        Bus([plugin("eager", lunar_op_forward_pre=lambda self: None)])
+    with pytest.warns(PluginWarning, match="does not fire lunar_op_backward_pre"):
+        Bus([plugin("eager", lunar_op_backward_pre=lambda self: None)])
 
 
 def test_the_generated_function_shows_its_source_in_a_traceback():

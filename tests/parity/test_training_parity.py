@@ -100,7 +100,7 @@ def losses_of_both(case, dtype):
 @pytest.mark.parametrize("case", CASES)
 def test_fifty_losses_agree_to_1e_10_in_float64(case):
     losses, expected = losses_of_both(case, "float64")
-    assert expected[-1] < 0.8 * expected[0]  # it does learn
+    assert expected[-1] < 0.9 * expected[0]  # it does learn
     np.testing.assert_allclose(losses, expected, rtol=1e-10)
 
 

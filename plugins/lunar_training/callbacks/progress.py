@@ -75,7 +75,8 @@ def epoch_line(record: dict[str, Any], epochs: int | None) -> str:
     for name, value in record.items():
         if name not in ("event", "epoch", "step", "sample", "seconds", "samples_per_second"):
             parts.append(f"{name} {figure(value)}")
-    return "  ".join([*parts, f"{record['seconds']:.1f} s"])
+    seconds = record["seconds"]
+    return "  ".join([*parts, f"{seconds:.1f} s" if seconds >= 1 else f"{seconds:.2f} s"])
 
 
 def figure(value: Any) -> str:

@@ -17,8 +17,11 @@ WITHOUT_COUNTERPART = {
     "embedding_grad": "adjoint of embedding, checked through it",
     "index_put": "checked against NumPy assignment in test_indexing",
 }
-TORCH_NAMES = {"conjugate": "conj_physical", "absolute": "abs", "power": "pow", "equal": "eq", "invert": "bitwise_not", "left_shift": "bitwise_left_shift", "right_shift": "bitwise_right_shift", "remainder": "remainder"}
-TENSORS_ONLY = {"arctan2", "hypot", "logical_and", "logical_or", "logical_xor", "maximum", "minimum"}
+TORCH_NAMES = {
+    "conjugate": "conj_physical", "absolute": "abs", "power": "pow", "equal": "eq", "invert": "bitwise_not",
+    "left_shift": "bitwise_left_shift", "right_shift": "bitwise_right_shift",
+}  # fmt: skip
+TENSORS_ONLY = {"arctan2", "hypot", "logical_and", "logical_or", "logical_xor", "maximum", "minimum", "logaddexp"}
 
 
 def torch_call(op, sample):

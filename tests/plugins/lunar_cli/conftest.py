@@ -7,7 +7,6 @@ import sys
 import pytest
 from packages import dist_info
 
-import lunar_core.plugins
 from lunar_cli.main import main
 from lunar_core.plugins import Registry
 
@@ -16,7 +15,8 @@ from lunar_core.plugins import Registry
 def registry(monkeypatch):
     """A fresh registry in the place of the process's, so that what a command switches off stays in its test."""
     fresh = Registry()
-    monkeypatch.setattr(lunar_core.plugins, "registry", fresh)
+    # Not `lunar_core.plugins`: that name is the plugin manager of the package's users.
+    monkeypatch.setattr(sys.modules["lunar_core.plugins"], "registry", fresh)
     return fresh
 
 

@@ -125,6 +125,15 @@ def test_debug_shows_the_traceback_and_keeps_the_exit_code(lunar, failing, monke
     assert "Traceback" in lunar("fail")[2]
 
 
+def test_global_options_may_stand_at_the_end(lunar, failing):
+    failing(DataError("the data is odd"))
+    assert "Traceback" in lunar("fail", "--debug")[2]
+    assert "switched off" in lunar("version", "--no-plugin=commands.version")[2]
+    _, out, _ = lunar("plugins", "list", "--kind", "dataset", "--json", "--no-plugin", "datasets.digits")
+    assert {c["name"]: c["status"] for c in json.loads(out)}["digits"] == "blocked"
+    assert lunar("version", "--", "--debug")[0] == 2
+
+
 def test_a_bug_says_so_and_exits_with_1(lunar, failing):
     failing(ZeroDivisionError("division by zero"))
     code, _, err = lunar("fail")

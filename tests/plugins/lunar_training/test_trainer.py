@@ -370,6 +370,39 @@ def test_data_that_cannot_be_used_is_one_clear_error(data, message):
     assert t.context.clock.step == 0
 
 
+@pytest.mark.parametrize("bad", [3, -1])
+def test_a_class_that_the_model_does_not_have_is_found_before_the_first_step(bad):
+    cross_entropy = pytest.importorskip("lunar_losses.cross_entropy")
+    model = Wide()
+    x, labels = regression(n=40)[0], np.arange(40) % 3
+    labels[17] = bad
+
+    def trainer():
+        return Trainer(model, cross_entropy.CrossEntropy(), Descent(model.parameters()), progress="off")
+
+    t = trainer()
+    with pytest.raises(
+        DataError, match=rf"example 17 is of class {bad}, but the model gives 3 classes \(0\.\.2\); 1 target"
+    ):
+        t.fit((x, labels), batch_size=4)
+    assert t.context.clock.step == 0
+    with pytest.raises(
+        DataError, match=rf"targets hold classes {min(bad, 0)}\.\.{max(bad, 2)}, but the model gives 3 classes"
+    ):
+        trainer().evaluate((x, labels))
+    labels[17] = -100  # the class that does not count
+    trainer().fit((x, labels), batch_size=4)
+    with pytest.raises(ShapeError):
+        trainer().fit((x, labels[:, None].astype(float)))
+
+
+class Wide(Line):
+    def __init__(self):
+        super().__init__()
+        self.w = lc.Parameter(np.random.default_rng(0).standard_normal((3, 3)))
+        self.b = lc.Parameter(np.zeros(3))
+
+
 def test_wrong_settings_are_named():
     x, y = regression()
     with pytest.raises(HyperparameterError, match="epochs must be an int > 0, got 0"):

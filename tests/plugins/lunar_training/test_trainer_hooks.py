@@ -56,7 +56,8 @@ def trainer(*plugins, model=None, **options):
 
 
 def test_hooks_fire_in_the_documented_order():
-    spy = recorder(band="editor")
+    loop = [n for n, s in SPECS.items() if s.live and s.kind != "wrap" and s.group not in ("module", "op")]
+    spy = recorder(*loop, band="editor")
     trainer(spy, scheduler=Tick()).fit(regression(n=8), val=regression(n=4), epochs=2, batch_size=4)
     assert spy.seen == RUN
 
@@ -394,6 +395,63 @@ def test_a_misspelled_hook_stops_the_run_before_it_starts():
     with pytest.raises(HookError, match="lunar_befor_step"):
         t.fit(regression())
     assert t.context.bus is None
+
+
+# --- modules and ops --------------------------------------------------------------------------------------------------
+
+
+class Deep(Line):
+    def __init__(self):
+        super().__init__()
+        self.head = Line(1, seed=3)
+
+    def forward(self, x):
+        return self.head(super().forward(x))
+
+
+def test_module_hooks_see_and_rewrite_every_call_by_its_path():
+    seen = []
+
+    def lunar_module_forward_pre(self, path, inputs):
+        return (inputs[0] * 2.0,) if path == "head" else None
+
+    def lunar_module_forward_post(self, module, path, outputs):
+        seen.append((path, type(module).__name__))
+        return outputs + 1.0 if path == "" else None
+
+    x, _ = regression(n=4)
+    model = Deep()
+    doubled = plugin(
+        lunar_module_forward_pre=lunar_module_forward_pre, lunar_module_forward_post=lunar_module_forward_post
+    )
+    expected = 2 * (x @ model.w.data) @ model.head.w.data + 1
+    np.testing.assert_allclose(trainer(doubled, model=model).predict(x), expected)
+    assert seen == [("head", "Line"), ("", "Deep")]
+    np.testing.assert_allclose(trainer(model=model).predict(x), x @ model.w.data @ model.head.w.data)
+
+
+def test_op_hooks_see_and_rewrite_every_op_of_the_forward_pass_and_none_of_the_backward():
+    names = []
+
+    def lunar_op_forward_post(self, op, inputs, outputs):
+        names.append(op.name)
+        return outputs * 3.0 if op.name == "matmul" else None
+
+    def lunar_op_forward_pre(self, op, inputs):
+        return (inputs[0], inputs[1] + 1.0) if op.name == "matmul" else None
+
+    x, y = regression(n=4)
+    model = Line()
+    t = trainer(
+        plugin(lunar_op_forward_post=lunar_op_forward_post, lunar_op_forward_pre=lunar_op_forward_pre), model=model
+    )
+    np.testing.assert_allclose(t.predict(x), 3 * (x @ (model.w.data + 1)))
+    assert names == ["matmul", "add"]
+    names.clear()
+    t.fit((x, y))
+    assert names == ["matmul", "add", "subtract", "square", "sum", "sum", "divide"]
+    _ = lc.tensor(x).sum()
+    assert names[-1] == "divide"  # nothing stays installed
 
 
 # --- inside and beside the Trainer -----------------------------------------------------------------------------------
