@@ -6,6 +6,8 @@ model, and how to mend it. Each also derives from the built-in exception that a 
 
 from __future__ import annotations
 
+from numpy.linalg import LinAlgError
+
 
 class LunarError(Exception):
     """Base of all errors raised by LunarLearn.
@@ -43,6 +45,10 @@ class DeviceError(LunarError, RuntimeError):
 
 class IndexingError(LunarError, IndexError):
     """An index that does not fit the array it is used on."""
+
+
+class LinearAlgebraError(LunarError, LinAlgError):
+    """A matrix that the operation has no answer for: singular, not positive definite, or without convergence."""
 
 
 class GradientError(LunarError, RuntimeError):

@@ -17,13 +17,13 @@ first call with arguments of given kinds traces it; from then on the calls run w
 
 - as NumPy calls over chunks that fit into the cache, into scratch memory that is made once per thread, so that nothing
   is allocated besides the results; large arrays are divided among threads (:func:`set_num_threads`);
-- or as a kernel that a compiler in ``fused.compilers`` made from the same program;
+- or as a kernel that a compiler (see :func:`fused`) made from the same program;
 - step by step over whole arrays for operands that broadcast or are strided, and for arrays of another library (CuPy).
 
 Arguments. Arrays are seen one element at a time; they broadcast. Python ints and floats (and tuples of them) may change
 from call to call: what depends on them alone, such as ``1 - beta**step``, is computed once per call in Python's double
-precision, then used as a weak scalar of the arrays' dtype. Booleans, strings and ``None`` select code: each value gets a
-trace of its own. An ``if`` on a number is traced for both sides as needed; an ``if`` on an array is an error, use
+precision, then used as a weak scalar of the arrays' dtype. Booleans, strings and ``None`` select code: each value gets
+a trace of its own. An ``if`` on a number is traced for both sides as needed; an ``if`` on an array is an error, use
 ``np.where``.
 
 Numbers. Results are those of NumPy's dtype rules, except that float16 and bfloat16 are computed in float32 and rounded
@@ -34,7 +34,7 @@ from __future__ import annotations
 
 import functools
 import inspect
-import warnings
+import weakref
 from collections.abc import Callable, Sequence
 from typing import Any, overload
 
@@ -42,10 +42,10 @@ import numpy as np
 
 from . import backend
 from .errors import ShapeError
+from .fused_plan import Plan, compilers
 from .fused_program import Compiler, Program
-from .fused_run import Runner, get_num_threads, interpret, set_num_threads
-from .fused_source import compile_source, scalars_source
-from .fused_trace import FusedError, Trace, evaluate, trace
+from .fused_run import get_num_threads, interpret, set_num_threads
+from .fused_trace import FusedError, trace
 
 __all__ = ["Compiler", "Fused", "FusedError", "Plan", "Program", "fused", "get_num_threads", "set_num_threads"]
 
@@ -54,65 +54,7 @@ _MAX_VARIANTS = 64  # distinct outcomes of branches on numbers kept per kind of 
 _NUMBERS = (int, float)
 _STATIC = (bool, str, bytes, type(None))
 
-compilers: list[Compiler] = []
-
-
-class Plan:
-    """A fused function made ready for one kind of call: dtypes, static arguments and branches on numbers are settled.
-
-    ``program`` is what a compiler gets; ``runner`` executes it on NumPy arrays. ``touched`` are the names of the array
-    parameters that are read or written: an optimizer need not even make the others.
-    """
-
-    def __init__(self, traced: Trace, program: Program, positions: dict[str, int], scalars: Sequence[int]) -> None:
-        names = list(positions)
-        self.program = program
-        self.touched = program.touched
-        self.trace = traced
-        self.runner = Runner(program)
-        self.compiled_by: str | None = None
-        self._positions = positions
-        self._scalars = scalars
-        self._wanted = [c.node for c in program.constants]
-        self.scalars_source, namespace = scalars_source([names[i] for i in scalars], self._wanted, traced.guards)
-        self._compute = compile_source(self.scalars_source, "scalars", namespace)
-        #: For each kernel argument the position of its array among the function's arguments.
-        self.inputs = [positions[str(s.source)] for s in program.arguments if isinstance(s.source, str)]
-        self._take_compiled()
-
-    def constants(self, values: Sequence[Any]) -> Sequence[Any] | None:
-        """The kernel's constants for a call, or ``None`` where this plan was made for other branches."""
-        try:
-            return self._compute(*[values[i] for i in self._scalars])
-        except (ArithmeticError, ValueError):  # where Python raises, NumPy has infinity or NaN
-            return self._constants_by_numpy(values)
-
-    def _constants_by_numpy(self, values: Sequence[Any]) -> Sequence[Any] | None:
-        numbers = {}
-        for path in self.trace.numbers:
-            value = values[self._positions[path[0]]]
-            numbers[path] = value[path[1]] if len(path) > 1 else value
-        guards = evaluate([node for node, _ in self.trace.guards], numbers)
-        if any(bool(value) != taken for value, (_, taken) in zip(guards, self.trace.guards)):
-            return None
-        return evaluate(self._wanted, numbers)
-
-    def _take_compiled(self) -> None:
-        for compiler in compilers:
-            name = getattr(compiler, "name", None) or getattr(compiler, "__name__", repr(compiler))
-            try:
-                kernel = compiler(self.program)
-            except Exception as exc:  # a compiler that fails must not take the program down: the reference is there
-                warnings.warn(
-                    f"fused function {self.program.name}: compiler {name} failed and is passed over: {exc!r}",
-                    RuntimeWarning,
-                    stacklevel=2,
-                )
-                continue
-            if kernel is not None:
-                self.runner.compiled = kernel
-                self.compiled_by = name
-                return
+_live: weakref.WeakSet[Fused] = weakref.WeakSet()
 
 
 class _Layout:
@@ -138,7 +80,7 @@ class _Layout:
                 self.scalars.append(i)
             elif isinstance(value, np.ndarray):
                 self.arrays.append(i)
-            elif isinstance(value, _STATIC) or isinstance(value, type) or inspect.isroutine(value):
+            elif isinstance(value, (*_STATIC, type)) or inspect.isroutine(value):
                 self.statics.append(i)
             elif hasattr(value, "dtype") and hasattr(value, "ndim") and not hasattr(value, "requires_grad"):
                 self.arrays.append(i)  # another library's
@@ -146,8 +88,8 @@ class _Layout:
             else:
                 hint = "fused functions work on raw arrays: use x.data, or make an Op of the function"
                 raise FusedError(
-                    f"{name}: argument {names[i]!r} is a {kind.__name__}; expected an array, a number, a tuple of numbers, "
-                    "or a bool, str or None",
+                    f"{name}: argument {names[i]!r} is a {kind.__name__}; expected an array, a number, a tuple of "
+                    "numbers, or a bool, str or None",
                     hint=hint if hasattr(value, "requires_grad") else None,
                 )
 
@@ -158,10 +100,12 @@ class Fused:
     Calling it returns new arrays, or with ``into`` the arrays that the results were written over.
     """
 
-    def __init__(self, function: Callable[..., Any], into: Sequence[str] | None = None, name: str | None = None) -> None:
+    def __init__(
+        self, function: Callable[..., Any], into: Sequence[str] | None = None, name: str | None = None
+    ) -> None:
         functools.update_wrapper(self, function)
         self.function = function
-        self.name = name or getattr(function, "__name__", "fused function")
+        self.name = str(name or getattr(function, "__name__", "fused function"))
         self.into = tuple([into] if isinstance(into, str) else into) if into is not None else None
         self.signature = inspect.signature(function)
         parameters = list(self.signature.parameters.values())
@@ -178,6 +122,7 @@ class Fused:
             raise FusedError(f"{self.name}: into={self.into} names an argument twice")
         self._layouts: dict[tuple[type, ...], _Layout] = {}
         self._plans: dict[Any, list[Plan]] = {}
+        _live.add(self)
 
     def __repr__(self) -> str:
         return f"<fused {self.name}({', '.join(self.names)})>"
@@ -270,7 +215,8 @@ class Fused:
         traced = trace(self.name, self._call, arguments, frozenset(arrays))
         if self.into is not None and len(traced.outputs) != len(self.into):
             raise FusedError(
-                f"{self.name}: returned {len(traced.outputs)} values for the {len(self.into)} targets {', '.join(self.into)}"
+                f"{self.name}: returned {len(traced.outputs)} values for the {len(self.into)} targets "
+                f"{', '.join(self.into)}"
             )
         dtypes = {name: array.dtype for name, array in arrays.items()}
         array_type = np.ndarray if layout.numpy else type(next(iter(arrays.values())))
@@ -283,7 +229,9 @@ class Fused:
         count = len(values) - len(self._keywords)
         return self.function(*values[:count], **dict(zip(self._keywords, values[count:])))
 
-    def _planned(self, plan: Plan, constants: Sequence[Any], values: Sequence[Any], layout: _Layout, shared: Any) -> Any:
+    def _planned(
+        self, plan: Plan, constants: Sequence[Any], values: Sequence[Any], layout: _Layout, shared: Any
+    ) -> Any:
         first = values[layout.arrays[0]]
         arrays = []
         results: list[Any] = []
@@ -333,7 +281,9 @@ class Fused:
             raise ShapeError(f"{self.name}: the arrays do not broadcast: {shapes}") from exc
         if self.into is None:
             results = [computed[slot] for slot in program.results]
-            results = [r if hasattr(r, "shape") else xp.full(shape, r, s.dtype) for r, s in zip(results, program.results)]
+            results = [
+                r if hasattr(r, "shape") else xp.full(shape, r, s.dtype) for r, s in zip(results, program.results)
+            ]
         else:
             results = [arrays[name] for name in self.into]
             self._check_writable(results)
@@ -366,13 +316,20 @@ class Fused:
         self._plans.clear()
 
 
+def forget_all() -> None:
+    """Let every fused function trace anew, after the set of compilers or kernel providers changed."""
+    for function in list(_live):
+        function.forget()
+
+
 def _tuple_key(value: tuple[Any, ...]) -> Any:
     types = tuple(map(type, value))
     return types if all(t in _NUMBERS for t in types) else value
 
 
 def _common_layout(arrays: Sequence[Any]) -> tuple[int, ...] | None:
-    """The order of axes in which all arrays are dense in memory, so that they become vectors; ``None`` if there is none.
+    """The order of axes in which all arrays are dense in memory, so that they become vectors; ``None`` if there is
+    none.
 
     ``()`` stands for the axes' own order.
     """
@@ -418,11 +375,13 @@ def fused(function: Callable[..., Any] | None = None, *, into: Sequence[str] | s
     every call returns new arrays.
 
     ``fused.compilers`` is the list of compilers: functions that are given a :class:`Program` and return a kernel
-    ``kernel(start, stop, *arrays, *constants)`` or ``None``. They are asked in order when a call of a new kind is traced;
-    the NumPy reference is there when none answers.
+    ``kernel(start, stop, *arrays, *constants)`` or ``None``. They are asked in order when a call of a new kind is
+    traced, and after them the method ``fused(program)`` of the kernel providers (:mod:`lunar_core.kernels`) that have
+    one; the NumPy reference runs when none answers. A compiler that takes its time returns ``None`` and sets
+    ``program.use(kernel)`` later, from any thread.
 
-    Raises :class:`FusedError` at the first call of a kind if the function is not elementwise or not pure or an operation
-    does not take the dtypes, :class:`~lunar_core.errors.ShapeError` for arrays that do not broadcast.
+    Raises :class:`FusedError` at the first call of a kind if the function is not elementwise or not pure or an
+    operation does not take the dtypes, :class:`~lunar_core.errors.ShapeError` for arrays that do not broadcast.
     """
     if function is None:
         return lambda f: Fused(f, into)

@@ -92,6 +92,7 @@ class Program:
     constants   the numbers that it is handed, in order, each with a name and the dtype to compute in
     literals    numbers that are the same in every call
     steps       what it computes, in order; ``moves`` are copies into arguments after the last step
+    use         ``use(kernel)`` puts a compiled kernel in place; set when the program is in use
     scratch     the memory that the reference needs besides its arguments
     inputs      the value of each parameter that is an array
     touched     names of the parameters whose arrays are read or written
@@ -100,6 +101,7 @@ class Program:
     def __init__(self, trace: Trace, array_type: type, dtypes: dict[str, np.dtype], into: Sequence[str] | None) -> None:
         self.name = trace.name
         self.array_type = array_type
+        self.use: Callable[[Callable[..., None]], None]
         self.steps: list[Step] = []
         self.constants: list[Constant] = []
         self.literals: list[Constant] = []
@@ -131,8 +133,8 @@ class Program:
         """The kernel as a loop over single elements, in Python that a compiler for loops takes.
 
         Its arguments are ``start``, ``stop``, the one-dimensional arrays of ``arguments`` and the numbers of
-        ``constants``; it uses ``np`` (NumPy) and changes the arrays in place from ``start`` to ``stop``. Raises FusedError
-        for a function with a ufunc that is not NumPy's own.
+        ``constants``; it uses ``np`` (NumPy) and changes the arrays in place from ``start`` to ``stop``. Raises
+        FusedError for a function with a ufunc that is not NumPy's own.
         """
         from .fused_source import loop_source
 

@@ -68,8 +68,8 @@ _workspace = _Workspace()
 class Runner:
     """The reference kernel of a program, or the compiled one that a provider put in its place.
 
-    ``runner(size, arrays, constants)`` runs over one-dimensional contiguous arrays of ``size`` elements, in the order of
-    ``program.arguments``; ``constants`` are Python numbers in the order of ``program.constants``.
+    ``runner(size, arrays, constants)`` runs over one-dimensional contiguous arrays of ``size`` elements, in the order
+    of ``program.arguments``; ``constants`` are Python numbers in the order of ``program.constants``.
     """
 
     def __init__(self, program: Program) -> None:
@@ -99,7 +99,9 @@ class Runner:
         else:
             self.run(0, size, CHUNK_BYTES, arrays, constants)
 
-    def run(self, start: int, stop: int, chunk_bytes: int, arrays: Sequence[np.ndarray], constants: Sequence[Any]) -> None:
+    def run(
+        self, start: int, stop: int, chunk_bytes: int, arrays: Sequence[np.ndarray], constants: Sequence[Any]
+    ) -> None:
         """Run the reference over ``start`` to ``stop`` in this thread."""
         size = stop - start
         chunk = chunk_bytes // self._widest
@@ -137,9 +139,7 @@ class Runner:
             raise errors[0]
 
 
-def interpret(
-    program: Program, xp: Any, arrays: Mapping[str, Any], constants: Sequence[Any]
-) -> dict[Slot, Any]:
+def interpret(program: Program, xp: Any, arrays: Mapping[str, Any], constants: Sequence[Any]) -> dict[Slot, Any]:
     """What the program computes for each of its results, by the array library ``xp``, one whole array at a time.
 
     ``arrays`` are the inputs by parameter; they may broadcast, and nothing is written. A result that does not depend on

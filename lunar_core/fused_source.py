@@ -86,7 +86,7 @@ def _chunk(x: Value | Constant | Slot) -> str:
     return f"{slot.name}_" if slot.argument else slot.name
 
 
-# -- a loop over elements, for compilers --------------------------------------------------------------------------------
+# -- a loop over elements, for compilers -------------------------------------------------------------------------------
 
 _OPERATORS = {
     "add": "{} + {}",
@@ -184,7 +184,9 @@ _SCALAR = {
 }
 
 
-def scalars_source(parameters: Sequence[str], wanted: Sequence[Node], guards: Sequence[tuple[Node, bool]]) -> tuple[str, dict[str, Any]]:
+def scalars_source(
+    parameters: Sequence[str], wanted: Sequence[Node], guards: Sequence[tuple[Node, bool]]
+) -> tuple[str, dict[str, Any]]:
     """``scalars(*numbers)``: the values of ``wanted`` in plain Python, or ``None`` where a guard does not hold.
 
     ``parameters`` are the arguments that hold numbers or tuples of numbers. The generated function may raise
@@ -196,7 +198,7 @@ def scalars_source(parameters: Sequence[str], wanted: Sequence[Node], guards: Se
     prefix = "v"
     while any(name.startswith(prefix) and name[len(prefix) :].isdigit() for name in taken):
         prefix += "_"
-    lines = []
+    lines: list[str] = []
     known: dict[Node, str] = {}
 
     def visit(node: Node) -> str:
@@ -210,7 +212,9 @@ def scalars_source(parameters: Sequence[str], wanted: Sequence[Node], guards: Se
             return known.setdefault(node, f"{local[name]}[{index[0]}]" if index else local[name])
         args = [visit(a) for a in node.args]
         template = _SCALAR.get(node.op)
-        if node.op == "power" and node.args[1].kind == "i":  # a broken exponent of a negative number is complex in Python
+        if (
+            node.op == "power" and node.args[1].kind == "i"
+        ):  # a broken exponent of a negative number is complex in Python
             template = "{} ** {}"
         elif node.op == "invert" and node.args[0].kind == "b":
             template = "not {}"

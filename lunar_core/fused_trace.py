@@ -29,9 +29,9 @@ class FusedError(LunarError, TypeError):
 class Node:
     """One value of the trace.
 
-    ``op`` is ``"input"``, ``"const"``, ``"where"`` or the name of the ufunc ``func``. ``array`` says whether the value has
-    an element for each position or is one number; ``kind`` is that number's: ``"i"``, ``"f"`` or ``"b"``. ``value`` holds
-    the constant, or for an input its path: ``(name,)`` or ``(name, index)`` in a tuple.
+    ``op`` is ``"input"``, ``"const"``, ``"where"`` or the name of the ufunc ``func``. ``array`` says whether the value
+    has an element for each position or is one number; ``kind`` is that number's: ``"i"``, ``"f"`` or ``"b"``.
+    ``value`` holds the constant, or for an input its path: ``(name,)`` or ``(name, index)`` in a tuple.
     """
 
     __slots__ = ("args", "array", "func", "kind", "op", "value")
@@ -139,8 +139,8 @@ class Trace:
         if node.array:
             frame = sys._getframe(2)
             raise FusedError(
-                f"{self.name}: {frame.f_code.co_filename}:{frame.f_lineno} branches on the values of an array (if, while, "
-                "and, or, not, min or max), which differ from element to element",
+                f"{self.name}: {frame.f_code.co_filename}:{frame.f_lineno} branches on the values of an array (if, "
+                "while, and, or, not, min or max), which differ from element to element",
                 hint="use np.where, np.maximum or np.minimum; to choose at the call, branch on a hyperparameter",
             )
         taken = bool(evaluate([node], self.numbers, self._evaluated)[0])
@@ -149,13 +149,10 @@ class Trace:
         return taken
 
 
-_BOOLEAN = frozenset(
-    "greater greater_equal less less_equal equal not_equal logical_and logical_or logical_not logical_xor isnan isinf "
-    "isfinite signbit".split()
-)
-_KEEPS_INT = frozenset(
-    "add subtract multiply floor_divide remainder negative positive absolute square maximum minimum sign power".split()
-)
+_BOOLEAN = frozenset(("greater", "greater_equal", "less", "less_equal", "equal", "not_equal"))
+_BOOLEAN |= {"logical_and", "logical_or", "logical_not", "logical_xor", "isnan", "isinf", "isfinite", "signbit"}
+_KEEPS_INT = frozenset(("add", "subtract", "multiply", "floor_divide", "remainder", "power", "square"))
+_KEEPS_INT |= {"negative", "positive", "absolute", "maximum", "minimum", "sign"}
 
 
 def _scalar_kind(name: str, args: Sequence[Node]) -> str:
@@ -163,7 +160,13 @@ def _scalar_kind(name: str, args: Sequence[Node]) -> str:
         return "b"
     kinds = _join_kinds(args)
     if kinds == "b":
-        return "b" if name in ("bitwise_and", "bitwise_or", "bitwise_xor", "invert") else "i" if name in _KEEPS_INT else "f"
+        return (
+            "b"
+            if name in ("bitwise_and", "bitwise_or", "bitwise_xor", "invert")
+            else "i"
+            if name in _KEEPS_INT
+            else "f"
+        )
     return kinds if name in _KEEPS_INT else "f"
 
 
@@ -253,7 +256,8 @@ class Symbol:
         return self._trace.apply(np.invert, self)
 
     __float__ = __int__ = __complex__ = __index__ = __round__ = _not_possible(  # type: ignore[assignment]
-        "a value was converted to a plain number, as functions of `math` do", "use the NumPy function: np.sqrt, np.exp, ..."
+        "a value was converted to a plain number, as functions of `math` do",
+        "use the NumPy function: np.sqrt, np.exp, ...",
     )
     __iter__ = __len__ = __getitem__ = __setitem__ = __contains__ = _not_possible(  # type: ignore[assignment]
         "a value was indexed or iterated over; a fused function sees one element at a time", ""
@@ -261,7 +265,9 @@ class Symbol:
     __iadd__ = __isub__ = __imul__ = __itruediv__ = __ipow__ = __ifloordiv__ = __imod__ = _not_possible(
         "an in-place operator such as += changes an array but not a number", "write x = x + ..."
     )
-    __matmul__ = __rmatmul__ = _not_possible("@ is not elementwise", "a rule over whole matrices sets elementwise = False")
+    __matmul__ = __rmatmul__ = _not_possible(
+        "@ is not elementwise", "a rule over whole matrices sets elementwise = False"
+    )
 
 
 _WHOLE = "a fused function sees one element at a time; an optimizer's rule over whole arrays sets elementwise = False"
@@ -269,7 +275,9 @@ _WHOLE = "a fused function sees one element at a time; an optimizer's rule over 
 
 def _where(trace: Trace, condition: Any, x: Any = None, y: Any = None) -> Any:
     if x is None or y is None:
-        raise FusedError(f"{trace.name}: np.where with one argument is not elementwise", hint="np.where(condition, a, b)")
+        raise FusedError(
+            f"{trace.name}: np.where with one argument is not elementwise", hint="np.where(condition, a, b)"
+        )
     return trace.where(condition, x, y)
 
 
@@ -291,13 +299,11 @@ _FUNCTIONS: dict[Any, Callable[..., Any]] = {
 }
 
 
-def trace(
-    name: str, call: Callable[[Sequence[Any]], Any], arguments: dict[str, Any], arrays: frozenset[str]
-) -> Trace:
+def trace(name: str, call: Callable[[Sequence[Any]], Any], arguments: dict[str, Any], arrays: frozenset[str]) -> Trace:
     """Trace ``call(values)``, where ``values`` stand in the order of ``arguments``.
 
-    ``arguments`` maps every parameter to its value in this call. Those named in ``arrays`` are traced as arrays, ints and
-    floats as numbers, tuples of them as tuples; everything else is handed over as it is.
+    ``arguments`` maps every parameter to its value in this call. Those named in ``arrays`` are traced as arrays, ints
+    and floats as numbers, tuples of them as tuples; everything else is handed over as it is.
     """
     numbers: dict[tuple[Any, ...], Any] = {}
     for key, value in arguments.items():
@@ -354,7 +360,9 @@ _EXACT: dict[str, Callable[..., Any]] = {
 }
 
 
-def evaluate(nodes: Sequence[Node], numbers: dict[tuple[Any, ...], Any], known: dict[Node, Any] | None = None) -> list[Any]:
+def evaluate(
+    nodes: Sequence[Node], numbers: dict[tuple[Any, ...], Any], known: dict[Node, Any] | None = None
+) -> list[Any]:
     """Values of scalar nodes with NumPy's rules: 1/0 is infinite, the root of a negative number is NaN.
 
     The generated code computes the same in plain Python, which is faster but raises there; this is what it falls

@@ -192,7 +192,7 @@ def lunar_stage_end(stage, loader, ctx):
 def lunar_exception(exc, phase, ctx):
     """A training batch raised ``exc`` in ``phase``: "fetch" (before the forward pass), "forward", "loss", "backward",
     "gradients", "step" or "metrics". Answers: "raise" (default), "retry" the same batch, which asks again if it fails
-    again, "skip" the batch, "stop" the run as if it had been asked to."""
+    again (not once its step has begun), "skip" the batch, "stop" the run as if it had been asked to."""
 
 
 @life.notify

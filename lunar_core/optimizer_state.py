@@ -23,7 +23,7 @@ _SHOWN = 8  # problems and names in one message
 
 
 def collect(optimizer: Optimizer, copy: bool = False) -> dict[str, dict[str, Any]]:
-    """The record of each parameter that is trained, or was before it was frozen; the arrays are live unless ``copy``."""
+    """The record of each parameter that is or was trained; the arrays are live unless ``copy``."""
     records = {name: dict(record) for name, record in optimizer._dormant.items()}
     for group in optimizer.groups:
         names = arrays_in_use(optimizer, group)
@@ -34,7 +34,9 @@ def collect(optimizer: Optimizer, copy: bool = False) -> dict[str, dict[str, Any
                 step = entry.step if buffer.step is None else buffer.step
                 records[entry.name] = {"step": step, **{name: buffer.state_view(entry, name) for name in names}}
     if copy:
-        records = {key: {k: v if k == "step" else v.copy() for k, v in record.items()} for key, record in records.items()}
+        records = {
+            key: {k: v if k == "step" else v.copy() for k, v in record.items()} for key, record in records.items()
+        }
     return records
 
 

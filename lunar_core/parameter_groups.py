@@ -60,7 +60,9 @@ class Group:
         frozen = []
         for name, parameter in zip(self.names, self.params):
             if parameter.requires_grad:
-                kinds.setdefault((type(parameter.data), parameter.dtype, parameter.device), []).append((name, parameter))
+                kinds.setdefault((type(parameter.data), parameter.dtype, parameter.device), []).append(
+                    (name, parameter)
+                )
             else:
                 frozen.append((name, parameter))
         _set(self, "frozen", frozen)
@@ -98,8 +100,9 @@ def make_groups(component: type, params: Any, values: dict[str, Any], overrides:
 def make_group(component: type, item: Mapping[str, Any], values: dict[str, Any]) -> Group:
     """A group from a dict with ``"params"`` and the hyperparameters that differ from ``values``."""
     if not isinstance(item, Mapping) or "params" not in item:
+        got = list(item) if isinstance(item, Mapping) else item
         raise HyperparameterError(
-            f"{component.__name__}: a group is a dict with 'params', got {list(item) if isinstance(item, Mapping) else item!r}",
+            f"{component.__name__}: a group is a dict with 'params', got {got!r}",
             hint='{"params": model.head.parameters(), "lr": 1e-4}',
         )
     changes = {key: value for key, value in item.items() if key != "params"}
@@ -109,7 +112,7 @@ def make_group(component: type, item: Mapping[str, Any], values: dict[str, Any])
 
 
 def source_of(component: type, params: Any) -> Any:
-    """What the parameters are taken from when they are needed; a generator is walked now, because it can be only once."""
+    """What the parameters are taken from when they are needed. A generator, which lasts once, is walked now."""
     if callable(getattr(params, "named_parameters", None)):
         return params
     if isinstance(params, (Tensor, str, Mapping)) or not isinstance(params, Iterable):
@@ -193,11 +196,13 @@ def _check_parameter(owner: str, name: str | None, parameter: Any) -> None:
         )
     if parameter.node is not None and not isinstance(parameter.node, Leaf):
         raise HyperparameterError(
-            f"{owner}: {name or 'a tensor'} of shape {parameter.shape} is the result of {parameter.node.name}, not a parameter"
+            f"{owner}: {name or 'a tensor'} of shape {parameter.shape} is the result of {parameter.node.name}, "
+            "not a parameter"
         )
 
 
 def _no_parameters(component: type) -> HyperparameterError:
     return HyperparameterError(
-        f"{component.__name__} got no parameters", hint="does the model have any? a generator that was used has none left"
+        f"{component.__name__} got no parameters",
+        hint="does the model have any? a generator that was used has none left",
     )

@@ -9,7 +9,7 @@ import numpy as np
 
 from .. import backend
 from ..component import Component
-from ..errors import DataError, HyperparameterError, StateError
+from ..errors import DataError, DeviceError, HyperparameterError, StateError
 from ..tensor import Tensor
 
 
@@ -45,8 +45,10 @@ class Metric(Component):
     #: Whether more is better, for choosing the best epoch; None where neither is.
     higher_is_better: ClassVar[bool | None] = None
 
-    def __attrs_pre_init__(self) -> None:
-        self.reset()
+    def __new__(cls, *args: Any, **kwargs: Any) -> Any:
+        self = super().__new__(cls)
+        self.reset()  # here, so that a subclass with an __init__ of its own need not think of it
+        return self
 
     def reset(self) -> None:
         """Forget all examples."""
@@ -58,9 +60,13 @@ class Metric(Component):
         """Add a batch. ``pred`` and ``target`` are Tensors or arrays, ``weight`` one number per example.
 
         Raises:
-            DataError: the batch does not fit the metric; the totals stay as they were.
+            DataError: the batch does not fit the metric.
+            DeviceError: the arrays are on different devices.
         """
         pred, target, weight = _raw(pred), _raw(target), None if weight is None else _raw(weight)
+        devices = {backend.of(array).device_of(array) for array in (pred, target, weight) if array is not None}
+        if len(devices) > 1:
+            raise DeviceError(f"{type(self).__name__}: one batch on several devices: {', '.join(sorted(devices))}")
         count = len(pred) if pred.ndim else 1
         if weight is not None and weight.shape[:1] != (count,):
             raise DataError(
@@ -71,7 +77,10 @@ class Metric(Component):
             self.seen += count
 
     def add(self, pred: Any, target: Any, weight: Any) -> None:
-        """Add the raw arrays of a batch to the totals; ``weight`` is an array of shape (N,) or None."""
+        """Add the raw arrays of a batch to the totals; ``weight`` is an array whose first axis is N, or None.
+
+        What does not fit is refused before the first total is touched.
+        """
         raise NotImplementedError(f"{type(self).__name__} must define add")
 
     def result(self) -> float | dict[str, Any]:

@@ -12,10 +12,10 @@ That is all that an optimizer's author writes::
             m = beta * m + g
             return p - lr * m, m
 
-``update`` names what it needs: the parameter ``p``, its gradient ``g``, the state arrays, hyperparameters by the names of
-their fields, and ``step``, the number of this update (1 for the first). It returns the new ``p``, then the new state
-arrays in the order of ``state``. It is a fused function (:mod:`lunar_core.fused`): pure, elementwise, the same on
-numbers and on arrays. Groups, flat memory, chunks, skipped parameters, half precision and state dicts are the base
+``update`` names what it needs: the parameter ``p``, its gradient ``g``, the state arrays, hyperparameters by the names
+of their fields, and ``step``, the number of this update (1 for the first). It returns the new ``p``, then the new
+state arrays in the order of ``state``. It is a fused function (:mod:`lunar_core.fused`): pure, elementwise, the same
+on numbers and on arrays. Groups, flat memory, chunks, skipped parameters, half precision and state dicts are the base
 class's. A state array that the rule leaves alone, as momentum does where ``momentum == 0``, is never made.
 
 A rule over whole arrays says ``elementwise = False`` and gets each parameter by itself, in its shape.
@@ -53,8 +53,8 @@ class Optimizer(Component):
     ``overrides`` are hyperparameters by glob pattern of the parameters' names: ``{"*.bias": {"weight_decay": 0.0}}``.
     Each pattern makes a group of its own; a parameter goes to the first that matches.
 
-    Every hyperparameter is an attribute, which may be changed at any time: ``opt.lr`` reads that of the first group, and
-    setting it sets that of all groups; ``opt.groups[i].lr`` is that of one.
+    Every hyperparameter is an attribute, which may be changed at any time: ``opt.lr`` reads that of the first group,
+    and setting it sets that of all groups; ``opt.groups[i].lr`` is that of one.
 
     A parameter without a gradient is left as it is by a step, its state and its count of updates too. float16 and
     bfloat16 parameters are updated in float32 and have float32 state.
@@ -182,7 +182,7 @@ class Optimizer(Component):
     # -- the step ----------------------------------------------------------------------------------------------------
 
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
-        """Update every parameter that has a gradient. ``closure``, if given, is called first; its result is returned."""
+        """Update every parameter that has a gradient. ``closure``, if given, is called first and gives the result."""
         loss = None
         if closure is not None:
             with enable_grad():
@@ -297,14 +297,14 @@ class Optimizer(Component):
         optimizer_state.load(self, state)
 
     def __getstate__(self) -> dict[str, Any]:
-        """For copies and transport between processes: the vectors are left out and made anew for the copy's parameters."""
+        """For copies and transport between processes: the copy makes vectors of its own for its parameters."""
         kept = {k: v for k, v in self.__dict__.items() if k not in ("groups", "params", "_bound", "_waiting")}
         groups = [(g.source, g.pattern, dict(g.values)) for g in self.groups]
         waiting = optimizer_state.collect(self, copy=True) if self._bound else self._waiting
         return {"kept": kept, "groups": groups, "waiting": waiting}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        groups = [Group(type(self), *group[:1], group[2], group[1]) for group in state["groups"]]
+        groups = [Group(type(self), source, values, pattern) for source, pattern, values in state["groups"]]
         self.__dict__.update(state["kept"])
         self.__dict__.update(groups=groups, params=groups[0].source, _bound=False, _waiting=state["waiting"])
 

@@ -20,11 +20,34 @@ from .bitwise import (
 )
 from .complexes import angle, imag, real
 from .conv import channel_sum, conv1d, conv2d, conv2d_input_grad, conv2d_weight_grad, conv_transpose2d
+from .decompositions import cholesky, eigh, eigvalsh, qr, svd, svdvals
 from .dropout import draw_mask, dropout, masked
 from .elementwise import *  # noqa: F403
+from .fft import (
+    fft,
+    fft2,
+    fftfreq,
+    fftn,
+    fftshift,
+    hfft,
+    ifft,
+    ifft2,
+    ifftn,
+    ifftshift,
+    ihfft,
+    irfft,
+    irfft2,
+    irfftn,
+    rfft,
+    rfft2,
+    rfftfreq,
+    rfftn,
+)
 from .floating import copysign, isclose, nan_to_num, signbit
 from .indexing import at, embedding, getitem, index_scatter, one_hot, scatter_along_axis, take_along_axis
+from .inverse import det, inv, lstsq, pinv, slogdet, solve
 from .linalg import einsum, linear, matmul, outer, tensordot
+from .matrix import cross, dot, kron, matrix_norm, matrix_power, matrix_transpose, trace, vecdot
 from .normalization import (
     batch_moments,
     batch_norm,
@@ -58,6 +81,7 @@ from .rearrange import (
 from .reduction import (
     argmax,
     argmin,
+    count_nonzero,
     cumsum,
     logsumexp,
     mean,

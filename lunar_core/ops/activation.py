@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib
 import math
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,7 @@ from ..op import OUTPUT, Op, Sample, Spec
 from .common import array, elementwise_spec, unary
 
 _FLOAT = elementwise_spec(np.exp)  # integers become floats
-_CHUNK = 1 << 14  # elements at a time where a formula has many steps: they stay in the core's cache
+_CHUNK = 1 << 15  # elements at a time where a formula has twenty steps or more: they stay in the core's cache
 _zeros: dict[str, np.ndarray] = {}  # dtype character -> read-only zeros
 
 
@@ -27,6 +28,27 @@ def _flat(x: np.ndarray) -> np.ndarray | None:
     return flat if flat.size == x.size and np.may_share_memory(flat, x) else None
 
 
+def _in_chunks(compute: Callable[..., Any], *arrays: Any) -> Any:
+    """``compute(*arrays)``, which is elementwise with many steps, over pieces whose intermediate results stay in the cache.
+
+    Large NumPy arrays of one layout are cut; all else, Tensors too, is computed as a whole.
+    """
+    x = arrays[0]
+    if type(x) is not np.ndarray or x.size <= _CHUNK or any(a.strides != x.strides or a.shape != x.shape for a in arrays):
+        return compute(*arrays)
+    flats = [_flat(a) for a in arrays]
+    if any(flat is None for flat in flats):
+        return compute(*arrays)
+    first = compute(*[flat[:_CHUNK] for flat in flats])  # type: ignore[index]
+    out = np.empty_like(x, dtype=first.dtype)
+    result = out.ravel(order="K")
+    result[:_CHUNK] = first
+    for start in range(_CHUNK, x.size, _CHUNK):
+        piece = slice(start, start + _CHUNK)
+        result[piece] = compute(*[flat[piece] for flat in flats])  # type: ignore[index]
+    return out
+
+
 # -- relu and its kin --------------------------------------------------------------------------------------------------
 
 
@@ -34,15 +56,15 @@ def _relu_forward(xp: Any, x: Any) -> Any:
     if xp is not np or x.size < 1024 or x.dtype.char not in "fd":
         return xp.maximum(x, 0)
     # NumPy's maximum of two arrays is vectorised, that of an array and a number is not
-    out = np.empty_like(x)
-    flat, result = _flat(x), _flat(out)
+    flat = _flat(x)
+    if flat is None:
+        return np.maximum(x, 0)
     zeros = _zeros.get(x.dtype.char)
     if zeros is None:
-        zeros = _zeros[x.dtype.char] = np.zeros(4 * _CHUNK, x.dtype)
-    if flat is None or result is None or out.strides != x.strides:
-        return np.maximum(x, 0, out=out)
-    size = flat.size
-    for start in range(0, size, zeros.size):
+        zeros = _zeros[x.dtype.char] = np.zeros(2 * _CHUNK, x.dtype)
+    out = np.empty_like(x)
+    result = out.ravel(order="K")
+    for start in range(0, flat.size, zeros.size):
         part = flat[start : start + zeros.size]
         np.maximum(part, zeros[: part.size], out=result[start : start + zeros.size])
     return out
@@ -149,8 +171,7 @@ sigmoid = Op(
 
 def _softplus_forward(xp: Any, x: Any, beta: float) -> Any:
     scaled = x if beta == 1 else x * beta
-    out = xp.log1p(xp.exp(-abs(scaled)))
-    out = out + xp.maximum(scaled, 0)
+    out = xp.log1p(xp.exp(-abs(scaled))) + xp.maximum(scaled, 0)
     return out if beta == 1 else out / beta
 
 
@@ -251,16 +272,7 @@ def _erf_forward(xp: Any, x: Any) -> Any:
     compute = _erf32 if single else _erf64
     if not x.ndim:
         return compute(xp, x.reshape(1)).reshape(())
-    flat = _flat(x) if xp is np and x.size > _CHUNK else None
-    if flat is None:
-        return compute(xp, x)
-    out = np.empty_like(x)
-    result = _flat(out)
-    if result is None or out.strides != x.strides:
-        return compute(xp, x)
-    for start in range(0, flat.size, _CHUNK):
-        result[start : start + _CHUNK] = compute(xp, flat[start : start + _CHUNK])
-    return out
+    return _in_chunks(lambda x: compute(xp, x), x)
 
 
 erf = Op(
@@ -275,17 +287,16 @@ erf = Op(
 
 
 def _gelu_forward(xp: Any, x: Any) -> Any:
-    out = _erf_forward(xp, x * math.sqrt(0.5))
-    out = out + 1
-    out *= x
-    out *= 0.5
-    return out
+    return _in_chunks(lambda x: (_erf_forward(xp, x * math.sqrt(0.5)) + 1) * x * 0.5, x)
 
 
 def _gelu_vjp(F: Any, g: Any, x: Any, need: Any) -> Any:
-    distribution = (F.erf(x * math.sqrt(0.5)) + 1) * 0.5
-    density = F.exp(x * x * -0.5) * (1 / math.sqrt(2 * math.pi))
-    return (g * (distribution + x * density),)
+    def compute(g: Any, x: Any) -> Any:
+        distribution = (F.erf(x * math.sqrt(0.5)) + 1) * 0.5
+        density = F.exp(x * x * -0.5) * (1 / math.sqrt(2 * math.pi))
+        return g * (distribution + x * density)
+
+    return (_in_chunks(compute, g, x),)
 
 
 _gelu = Op(

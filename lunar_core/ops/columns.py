@@ -204,16 +204,23 @@ def weight_gradient(
     g = channels_last(xp, g).reshape(-1, o)
     # both orders give the same numbers; small results are faster tall, large ones cheaper to reorder when wide
     wide = kernel[0] * kernel[1] * c * o >= 1 << 15
-    shape = (o, *kernel, c // groups) if wide else (*kernel, c // groups, o)
-    total = xp.zeros(shape, x.dtype)
+    results = []
     for inputs, outputs in _parts(groups, c, o):
+        total = None
         for rows, gathered in windows(xp, x[:, inputs], kernel, stride, pads, dilation, counts):
             part = g[rows, outputs]
-            if wide:
-                total[outputs] += xp.matmul(part.T, gathered).reshape(total[outputs].shape)
+            part = xp.matmul(part.T, gathered) if wide else xp.matmul(gathered.T, part)
+            if total is None:
+                total = part
             else:
-                total[..., outputs] += xp.matmul(gathered.T, part).reshape(total[..., outputs].shape)
-    return total.transpose(0, 3, 1, 2) if wide else total.transpose(3, 2, 0, 1)
+                total += part
+        results.append(total)
+    if results[0] is None:  # an empty batch
+        return xp.zeros((o, c // groups, *kernel), x.dtype)
+    total = results[0] if groups == 1 else xp.concatenate(results, axis=0 if wide else 1)
+    if wide:
+        return total.reshape(o, *kernel, c // groups).transpose(0, 3, 1, 2)
+    return total.reshape(*kernel, c // groups, o).transpose(3, 2, 0, 1)
 
 
 # -- depthwise ---------------------------------------------------------------------------------------------------------

@@ -33,6 +33,7 @@ from .windows import (
 )
 
 
+@functools.lru_cache(maxsize=512)
 def _counts(size: Pair, kernel: Pair, stride: Pair, padding: Pads, dilation: Pair) -> Pair:
     (h, w), (kh, kw) = size, kernel
     return (

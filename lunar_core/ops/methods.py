@@ -10,7 +10,23 @@ from typing import Any
 from ..op import Op
 from ..tensor import Tensor
 from . import elementwise as e
-from . import activation, bitwise, complexes, floating, indexing, linalg, reduction, shape
+from . import (
+    activation,
+    bitwise,
+    complexes,
+    decompositions,
+    floating,
+    indexing,
+    inverse,
+    linalg,
+    matrix,
+    rearrange,
+    reduction,
+    scan,
+    shape,
+    sorting,
+)
+from .scatter import gather, masked_fill, masked_select, nonzero, scatter, scatter_add, take
 from .softmax import log_softmax, softmax
 
 
@@ -18,7 +34,7 @@ def _swapped(op: Any) -> Any:
     return lambda self, other: op(other, self)
 
 
-ARITY = {"maximum": 2, "minimum": 2, "power": 2, "matmul": 2}  # of the ops among METHODS that take more than the tensor
+ARITY = {"maximum": 2, "minimum": 2, "power": 2, "matmul": 2, "copysign": 2, "logaddexp": 2}  # of the ops among METHODS that take more than the tensor
 
 OPERATORS: dict[str, Any] = {
     "__add__": e.add.applier(2),
@@ -70,10 +86,11 @@ METHODS: dict[str, Any] = {
     },
     "abs": e.absolute,
     "angle": complexes.angle,
-    "nan_to_num": floating.nan_to_num,
+    **{name: getattr(floating, name) for name in "copysign signbit nan_to_num isclose".split()},
+    "logaddexp": e.logaddexp,
     "pow": e.power,
     "round": e.rint,
-    **{name: getattr(reduction, name) for name in "sum mean var std prod argmax argmin logsumexp norm cumsum".split()},
+    **{name: getattr(reduction, name) for name in "sum mean var std prod argmax argmin logsumexp norm cumsum count_nonzero".split()},
     "max": reduction.max_,
     "min": reduction.min_,
     "all": reduction.all_,
@@ -86,7 +103,18 @@ METHODS: dict[str, Any] = {
     "softmax": softmax,
     "log_softmax": log_softmax,
     "take_along_axis": indexing.take_along_axis,
+    **{f.__name__: f for f in (take, gather, scatter, scatter_add, masked_fill, masked_select, nonzero)},
+    **{name: getattr(sorting, name) for name in "sort argsort topk median quantile unique".split()},
+    **{name: getattr(scan, name) for name in "cumprod cummax cummin".split()},
+    **{
+        name: getattr(rearrange, name)
+        for name in "chunk tile repeat roll tril triu diagonal diag diag_embed".split()
+    },
     "matmul": linalg.matmul,
+    "outer": linalg.outer,
+    **{name: getattr(matrix, name) for name in "dot trace matrix_power".split()},
+    **{name: getattr(inverse, name) for name in "inv pinv det slogdet".split()},
+    **{name: getattr(decompositions, name) for name in "cholesky qr svd".split()},
 }
 
 PROPERTIES: dict[str, Any] = {

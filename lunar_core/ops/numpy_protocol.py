@@ -21,12 +21,11 @@ _FUNCTIONS = {
     "concatenate": "concat",
     "amax": "max",
     "amin": "min",
-    "dot": "matmul",
     "permute_dims": "transpose",
     "fix": "trunc",
     "round": "rint",
 }
-_KEYWORDS = {"a_min": "low", "a_max": "high", "ddof": "correction"}
+_KEYWORDS = {"a_min": "low", "a_max": "high", "ddof": "correction", "constant_values": "value"}
 
 
 def _counterpart(name: str) -> Any:
@@ -58,9 +57,27 @@ def array_ufunc(self: Tensor, ufunc: np.ufunc, method: str, *inputs: Any, **kwar
 _REDUCTIONS = {"add": "sum", "multiply": "prod", "maximum": "max", "minimum": "min", "logical_and": "all", "logical_or": "any"}
 
 
+def _linalg_norm(x: Any, ord: Any = None, axis: Any = None, keepdims: bool = False) -> Any:
+    ops = sys.modules["lunar_core.ops"]
+    pair = isinstance(axis, tuple) and len(axis) == 2
+    if pair or (axis is None and ord is not None and x.ndim == 2):
+        return ops.matrix_norm(x, "fro" if ord is None else ord, axis if pair else (-2, -1), keepdims)  # type: ignore[attr-defined]
+    return ops.norm(x, axis=axis, keepdims=keepdims, ord=2 if ord is None else ord)  # type: ignore[attr-defined]
+
+
+# functions of numpy.linalg that mean something else than their namesakes in numpy
+_LINALG: dict[str, Any] = {
+    "norm": _linalg_norm,
+    "vector_norm": lambda x, *, axis=None, keepdims=False, ord=2: _counterpart("norm")(x, axis, keepdims, ord),
+    "trace": lambda x, *, offset=0: _counterpart("trace")(x, offset, -2, -1),
+    "diagonal": lambda x, *, offset=0: _counterpart("diagonal")(x, offset, -2, -1),
+}
+
+
 def array_function(self: Tensor, func: Any, types: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """Answer a call of another NumPy function of which some argument is a Tensor."""
-    function = _counterpart(func.__name__)
+    function = _LINALG.get(func.__name__) if func.__module__ == "numpy.linalg" else None
+    function = function or _counterpart(func.__name__)
     try:
         return function(*args, **{_KEYWORDS.get(k, k): v for k, v in kwargs.items()})
     except LunarError:

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from .. import backend
 from ..errors import ShapeError
 from ..modes import modes
 from ..op import OUTPUT, Op, Sample, Shape, Spec
@@ -80,7 +81,7 @@ def _max_pool2d_forward(
         rows, out = out, out[..., ::kw]
         for j in range(1, kw):
             out = xp.maximum(out, rows[..., j::kw])
-        return out if kernel != (1, 1) else out.copy()
+        return out if kernel != (1, 1) else out.copy(order="K")
     out = _filled(xp, x, counts)
     for _, at, pixels in _taps(x.shape[2:], kernel, stride, padding, dilation, counts):
         target = out[at]
@@ -117,9 +118,18 @@ def _max_pool2d_index_forward(
             _raise_index(xp, index, values > out, number)
             np.maximum(out, values, out=out)
         return out.transpose(0, 3, 1, 2), index.transpose(0, 3, 1, 2)
+    if tiled:
+        taps = _taps(x.shape[2:], kernel, stride, padding, dilation, counts)
+        out = x[next(taps)[2]].copy(order="K")
+        index = xp.zeros_like(out, dtype=small)
+        for number, _, pixels in taps:
+            values = x[pixels]
+            _raise_index(xp, index, values > out, number)
+            xp.maximum(out, values, out=out)
+        return out, index
     out = _filled(xp, x, counts)
     index = _like(xp, x, out.shape, small)
-    index[...] = xp.asarray(_first_inside(kernel, stride, padding, dilation, counts).astype(small))
+    index[...] = 0 if padding == (0, 0) else _beside(x, _first_inside(kernel, stride, padding, dilation, counts), small)
     for number, at, pixels in _taps(x.shape[2:], kernel, stride, padding, dilation, counts):
         values, target = x[pixels], out[at]
         _raise_index(xp, index[at], values > target, number)
@@ -138,7 +148,10 @@ def _first_inside(kernel: Pair, stride: Pair, padding: Pair, dilation: Pair, cou
 
 def _raise_index(xp: Any, index: Any, larger: Any, number: int) -> None:
     """``index = number`` where ``larger``; taps come in rising order, so a maximum does it without a branch."""
-    xp.maximum(index, larger.astype(index.dtype) * index.dtype.type(number), out=index)
+    numbers = larger.view(np.uint8) if xp is np and index.itemsize == 1 else larger.astype(index.dtype)
+    if number != 1:
+        numbers *= index.dtype.type(number)
+    xp.maximum(index, numbers, out=index)
 
 
 def _scatter_forward(
@@ -231,8 +244,14 @@ def _share_map(
     return 1.0 / (lengths[0][:, None] * lengths[1][None, :])
 
 
-def _scaled(xp: Any, y: Any, shares: Any) -> Any:
-    return y * (shares if isinstance(shares, float) else xp.asarray(shares, y.dtype))
+def _beside(x: Any, host: np.ndarray, dtype: Any) -> Any:
+    """A host constant on the device of ``x``."""
+    owner = backend.of(x)
+    return owner.from_numpy(host.astype(dtype), owner.device_of(x))
+
+
+def _scaled(y: Any, shares: Any) -> Any:
+    return y * (shares if isinstance(shares, float) else _beside(y, shares, y.dtype))
 
 
 def _avg_pool2d_forward(
@@ -250,8 +269,8 @@ def _avg_pool2d_forward(
     rows = _box(xp, x, 2, kernel[0], stride[0], padding[0], counts[0])
     out = _box(xp, rows, 3, kernel[1], stride[1], padding[1], counts[1])
     if out is x:
-        return _scaled(xp, x, shares)
-    out *= shares if isinstance(shares, float) else xp.asarray(shares, x.dtype)
+        return _scaled(x, shares)
+    out *= shares if isinstance(shares, float) else _beside(x, shares, x.dtype)
     return out
 
 
@@ -283,7 +302,7 @@ def _box(xp: Any, x: Any, axis: int, kernel: int, stride: int, padding: int, cou
 def _avg_grad_forward(
     xp: Any, g: Any, size: Pair, kernel: Pair, stride: Pair, padding: Pair, counts: Pair, count_include_pad: bool
 ) -> Any:
-    part = _scaled(xp, g, _shares(size, kernel, stride, padding, counts, count_include_pad))
+    part = _scaled(g, _shares(size, kernel, stride, padding, counts, count_include_pad))
     out = _spread(xp, part, 3, size[1], kernel[1], stride[1], padding[1])
     out = _spread(xp, out, 2, size[0], kernel[0], stride[0], padding[0])
     return out

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from ..op import OUTPUT, Op, Sample, Shape, Spec
-from .common import array, normalize_axis, reduced_shape
+from .common import array, complex_array, normalize_axis, reduced_shape
 
 
 def _samples(torch_name: str | None = None, *, low: float = -2, high: float = 2, tuples: bool = True, grad: bool = True) -> Any:
@@ -155,7 +155,8 @@ def var(x: Any, axis: Any = None, keepdims: bool = False, correction: float = 0)
     """Variance over ``axis``: the squared deviations' sum over ``n - correction`` (NumPy's ``ddof``; default 0)."""
     axis = _axes(axis, x, "var")
     centered = x - mean(x, axis=axis, keepdims=True)
-    total = sum(centered * centered, axis=axis, keepdims=keepdims)
+    squares = centered * centered if x.dtype.kind != "c" else centered.real**2 + centered.imag**2
+    total = sum(squares, axis=axis, keepdims=keepdims)
     return total / (_count(x.shape, axis) - correction)
 
 
@@ -218,6 +219,8 @@ def _prod_vjp(F: Any, g: Any, x: Any, need: Any, axis: Any, keepdims: bool) -> A
     eye = np.eye(n, dtype=bool)
     others = F.prod(F.where(_like(eye, x), 1.0, F.expand_dims(flat, -2)), axis=-1, keepdims=False)
     others = F.reshape(others, tuple(shape[i] for i in rest) + tuple(shape[a] for a in axes))
+    if others.dtype.kind == "c":
+        others = F.conjugate(others)
     order = tuple(int(i) for i in np.argsort(rest + axes))
     return (F.transpose(others, order) * _keep_axes(F, g, shape, axis, keepdims),)
 
@@ -238,6 +241,7 @@ def _prod_samples() -> list[Sample]:
         Sample((array(1, (2, 3)),), {"axis": 1, "keepdims": False}, torch=lambda t, x: t.prod(x, dim=1)),
         Sample((array(2, (2, 3)),), {"axis": 0, "keepdims": True}, torch=lambda t, x: t.prod(x, dim=0, keepdim=True)),
         Sample((with_zero,), {"axis": -1, "keepdims": False}, torch=lambda t, x: t.prod(x, dim=-1)),
+        Sample((complex_array(3, (2, 3)),), {"axis": 0, "keepdims": False}, torch=lambda t, x: t.prod(x, dim=0)),
     ]
 
 
@@ -343,6 +347,13 @@ def any_(x: Any, axis: Any = None, keepdims: bool = False) -> Any:
     return _any(x, axis=_axes(axis, x, "any"), keepdims=keepdims)
 
 
+def count_nonzero(x: Any, axis: Any = None, keepdims: bool = False) -> Any:
+    """How many elements over ``axis`` are not 0 (NaN is not)."""
+    from .elementwise import not_equal
+
+    return sum(not_equal(x, 0), axis=axis, keepdims=keepdims)
+
+
 def norm(x: Any, axis: Any = None, keepdims: bool = False, ord: float = 2) -> Any:
     """Vector norm over ``axis``: ``(sum |x|**ord) ** (1 / ord)``; ``inf`` gives the largest magnitude.
 
@@ -356,7 +367,7 @@ def norm(x: Any, axis: Any = None, keepdims: bool = False, ord: float = 2) -> An
     if ord == 1:
         return sum(absolute(x), axis=axis, keepdims=keepdims)
     if ord == 2:
-        squares = sum(x * x, axis=axis, keepdims=keepdims)
+        squares = sum(absolute(x) ** 2 if x.dtype.kind == "c" else x * x, axis=axis, keepdims=keepdims)
         zero = squares == 0
         return where(zero, 0.0, sqrt(where(zero, 1.0, squares)))
     return power(sum(power(absolute(x), ord), axis=axis, keepdims=keepdims), 1.0 / ord)
@@ -380,6 +391,8 @@ _cumsum = Op(
 )
 
 
-def cumsum(x: Any, axis: int) -> Any:
-    """Running sum along ``axis``."""
+def cumsum(x: Any, axis: int | None = None) -> Any:
+    """Running sum along ``axis``, of the flattened array when ``None``."""
+    if axis is None:
+        x, axis = x.reshape((-1,)), 0
     return _cumsum(x, axis=normalize_axis(axis, x.ndim, "cumsum")[0])

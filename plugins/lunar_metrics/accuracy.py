@@ -52,8 +52,11 @@ class Accuracy(Metric):
             if weight.ndim != hits.ndim or any(w not in (1, n) for w, n in zip(weight.shape, hits.shape)):
                 raise DataError(f"Accuracy: weights of shape {weight.shape} do not fit predictions {hits.shape}")
             # In float64, as a sum over a data set must not depend on how it is cut into batches.
-            weights = backend.of(hits).xp.broadcast_to(weight.astype(np.float64), hits.shape)
-            correct, total = weights[hits].sum(), (weights if counted is None else weights[counted]).sum()
+            xp = backend.of(hits).xp
+            weights = xp.broadcast_to(weight.astype(np.float64), hits.shape)
+            if counted is not None:
+                weights = xp.where(counted, weights, 0.0)
+            correct, total = xp.where(hits, weights, 0.0).sum(), weights.sum()
         self.correct = self.correct + correct
         self.total = self.total + total
 

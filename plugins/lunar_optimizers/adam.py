@@ -16,9 +16,9 @@ class Adam(Optimizer):
         v = beta2 * v + (1 - beta2) * g^2
         p = p - lr * (m / (1 - beta1^step)) / (sqrt(v / (1 - beta2^step)) + eps)
 
-    Kingma and Ba, Adam: A Method for Stochastic Optimization (2014), arXiv:1412.6980, algorithm 1. ``eps`` is outside of
-    the root, after the bias correction, as in the paper and in ``torch.optim.Adam``. Weight decay is an L2 penalty in the
-    gradient; :class:`~lunar_optimizers.adamw.AdamW` decouples it.
+    Kingma and Ba, Adam: A Method for Stochastic Optimization (2014), arXiv:1412.6980, algorithm 1. ``eps`` is outside
+    of the root, after the bias correction, as in the paper and in ``torch.optim.Adam``. Weight decay is an L2 penalty
+    in the gradient; :class:`~lunar_optimizers.adamw.AdamW` decouples it.
 
     ``amsgrad`` divides by the largest v so far (Reddi, Kale, Kumar, On the Convergence of Adam and Beyond, 2018,
     arXiv:1904.09237), which PyTorch takes before the bias correction, and so does this.
@@ -44,8 +44,8 @@ class Adam(Optimizer):
 def adam_step(p, g, m, v, v_max, lr, betas, eps, amsgrad, step):
     """Adam's new (p, m, v, v_max), with both bias corrections moved into two numbers.
 
-    ``m / c1 / (sqrt(v / c2) + eps)`` is ``m * (sqrt(c2) / c1) / (sqrt(v) + eps * sqrt(c2))`` (the end of section 2 of the
-    paper), which spares a pass over the parameters.
+    ``m / c1 / (sqrt(v / c2) + eps)`` is ``m * (sqrt(c2) / c1) / (sqrt(v) + eps * sqrt(c2))`` (the end of section 2 of
+    the paper), which spares a pass over the parameters.
     """
     beta1, beta2 = betas
     m = beta1 * m + (1 - beta1) * g

@@ -11,9 +11,9 @@ from .adam import adam_step
 class AdamW(Optimizer):
     """Adam with decoupled weight decay: ``p = p * (1 - lr * weight_decay)``, then Adam's step without a penalty.
 
-    Loshchilov and Hutter, Decoupled Weight Decay Regularization (2017), arXiv:1711.05101, algorithm 2, in the variant of
-    ``torch.optim.AdamW``: the decay is multiplied by the learning rate itself, so a schedule moves both. ``amsgrad`` as
-    in :class:`~lunar_optimizers.adam.Adam`.
+    Loshchilov and Hutter, Decoupled Weight Decay Regularization (2017), arXiv:1711.05101, algorithm 2, in the variant
+    of ``torch.optim.AdamW``: the decay is multiplied by the learning rate itself, so a schedule moves both.
+    ``amsgrad`` as in :class:`~lunar_optimizers.adam.Adam`.
     """
 
     lr: float = field(default=1e-3, validator=non_negative, doc="step size")

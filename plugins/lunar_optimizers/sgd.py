@@ -16,10 +16,10 @@ class SGD(Optimizer):
         m = momentum * m + (1 - dampening) * g        (m = g at the first update)
         p = p - lr * m                                (Nesterov: p - lr * (g + momentum * m))
 
-    The variant is PyTorch's ``torch.optim.SGD``: the learning rate multiplies the velocity when it is applied (Sutskever et
-    al., On the importance of initialization and momentum in deep learning, ICML 2013, section 2, keeps it in the
-    velocity), and weight decay is an L2 penalty in the gradient. With ``momentum=0`` there is no velocity, in memory
-    either.
+    The variant is PyTorch's ``torch.optim.SGD``: the learning rate multiplies the velocity when it is applied
+    (Sutskever et al., On the importance of initialization and momentum in deep learning, ICML 2013, section 2, keeps
+    it in the velocity), and weight decay is an L2 penalty in the gradient. With ``momentum=0`` there is no velocity,
+    in memory either.
 
     Raises HyperparameterError for Nesterov momentum without momentum or with dampening.
     """

@@ -23,6 +23,7 @@ class ArraySource:
 
     def __init__(self, arrays: tuple[Any, ...]) -> None:
         self.arrays = arrays
+        self.on_host = all(type(array) is np.ndarray for array in arrays)
 
     def __len__(self) -> int:
         return len(self.arrays[0])
@@ -35,7 +36,9 @@ class ArraySource:
         """The batch of the examples ``index`` (int64 array or slice)."""
         if isinstance(index, slice):
             return tuple(array[index] for array in self.arrays)
-        return tuple(array.take(_on(index, array), axis=0) for array in self.arrays)
+        if self.on_host:
+            return tuple([array.take(index, 0) for array in self.arrays])
+        return tuple([array.take(_on(index, array), axis=0) for array in self.arrays])
 
 
 class DatasetSource:

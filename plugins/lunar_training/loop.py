@@ -76,6 +76,7 @@ class TrainLoop:
         bus, ctx, clock = self.bus, self.ctx, self.ctx.clock
         self.totals = Totals()
         self.pairs = pairs
+        self.gradients = Gradients(self.model)  # anew, since parameters may have been frozen or freed between epochs
         clock.batch = 0
         unhook = self._hook_parameters()
         try:
@@ -117,7 +118,8 @@ class TrainLoop:
                 pairs.close_to(depth, exc)
                 h = bus.exception
                 answer = h(exc, phase) if h is not None else None
-                if answer is None or answer == "raise":
+                # A batch that has changed the weights is not run twice.
+                if answer is None or answer == "raise" or (answer == "retry" and phase in ("step", "metrics")):
                     raise
                 self.gradients.zero()
                 if answer == "stop":
@@ -138,6 +140,9 @@ class TrainLoop:
         self._zero_grad()
         seen, loss_sum, weight, penalty = self._gradients(batch)
 
+        n = len(batch[0])
+        clock.sample += n
+        clock.token += batch[1].size if batch[1].ndim == 2 and batch[1].dtype.kind in "iu" else n
         ctx.phase = "step"
         h = bus.before_step
         if h is None or h(clock.step) != "skip":
@@ -149,9 +154,6 @@ class TrainLoop:
         totals.weight += weight
         totals.penalty += penalty
         totals.batches += 1
-        n = len(batch[0])
-        clock.sample += n
-        clock.token += batch[1].size if batch[1].ndim == 2 and batch[1].dtype.kind in "iu" else n
         for metric in self.metrics.values():
             for outputs, part in seen:
                 metric.update(outputs, part[1], part[2] if len(part) > 2 else None)
@@ -329,9 +331,17 @@ class TrainLoop:
         h = bus.after_step
         if h is not None:
             h(clock.step)
-        h = bus.scheduler_step
+        if ctx.schedulers:
+            self.advance("step")
+
+    def advance(self, now: str) -> None:
+        """Move the schedulers on whose unit is due after an optimizer step ("step") or an epoch ("epoch")."""
+        ctx, h = self.ctx, self.bus.scheduler_step
         for scheduler in ctx.schedulers:
-            scheduler.step(clock.step if h is None else h(clock.step, "step", None))
+            unit = getattr(scheduler, "unit", "step")
+            if (unit == "epoch") == (now == "epoch"):
+                position = getattr(ctx.clock, unit)
+                scheduler.step(position if h is None else h(position, unit, None))
 
     def _closure(self, batch: tuple[Any, ...]) -> float:
         """Loss and fresh gradients of the same batch at the weights as they are now."""

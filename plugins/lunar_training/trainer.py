@@ -28,6 +28,7 @@ from .evaluation import evaluate, evaluating, figures, predict
 from .history import History
 from .loop import TrainLoop
 from .rundir import describe
+from .schedules import bind_schedulers
 
 
 class Trainer:
@@ -37,8 +38,9 @@ class Trainer:
     - ``loss``: a Loss, its name or configuration, or a function of (pred, target) that is a mean over the examples.
     - ``optimizer``: an optimizer, its name or configuration (made with ``model.parameters()``), or a list of them, each
       of which steps in turn. Only ``evaluate`` and ``predict`` do without.
-    - ``scheduler``: a scheduler, or a name or configuration (made with the first optimizer), or a list; advanced after
-      each optimizer step.
+    - ``scheduler``: a scheduler, its name or configuration, or a list. One that is bound to nothing is bound to the
+      learning rate of the first optimizer when ``fit`` begins. Its ``unit`` says when it is advanced, by default after
+      each optimizer step; where it asks for the length of the run, that is all epochs so far and to come.
     - ``metrics``: metrics or names; figures carry the metric's name.
     - ``regularizers``: penalties that are added to the loss of each step; the figure ``loss`` is without them,
       ``penalty`` is their mean over the steps.
@@ -97,7 +99,7 @@ class Trainer:
         given = scheduler if isinstance(scheduler, (list, tuple)) else [] if scheduler is None else [scheduler]
         if given and not self.context.optimizers:
             raise HyperparameterError("Trainer: a scheduler needs an optimizer")
-        self.context.schedulers = [resolve.component("scheduler", item, self.context.optimizer) for item in given]
+        self.schedulers = [resolve.component("scheduler", item) for item in given]
         self._seeded = False
 
     @property
@@ -197,7 +199,7 @@ class Trainer:
             config["model"] = describe(ctx.model)
             config["loss"] = describe(self.loss)
             config["optimizers"] = [describe(o) for o in ctx.optimizers]
-            config["schedulers"] = [describe(s) for s in ctx.schedulers]
+            config["schedulers"] = [describe(getattr(s, "scheduler", s)) for s in self.schedulers]
             config["metrics"] = {name: describe(m) for name, m in self.metrics.items()}
             config["regularizers"] = [describe(r) for r in self.regularizers]
             config["plugins"] = [describe(p) for p in bus.plugins().values()]
@@ -219,6 +221,9 @@ class Trainer:
                 f"drop_last=True leaves nothing of {len(source)} examples at batch_size={settings['batch_size']}"
             )
         placer = self._build(source)
+        if bus.model_built is not None:
+            ctx.model = bus.model_built(ctx.model)
+            placer = self._placer()
         if bus.configure_optimizers is not None:
             ctx.optimizers = list(bus.configure_optimizers(ctx.optimizers))
         loader: Any = Loader(source, settings["batch_size"], settings["drop_last"])
@@ -232,6 +237,7 @@ class Trainer:
         loop.unchecked = source.targets()
         ctx.epochs = ctx.clock.epoch + settings["epochs"]
         ctx.steps_per_epoch = len(loader)
+        bind_schedulers(ctx, self.schedulers, len(source))
 
         pairs.open("fit_start", (), "fit_end", (self.history,))
         while ctx.clock.epoch < ctx.epochs and not ctx.should_stop:
@@ -275,6 +281,7 @@ class Trainer:
             if bus.log is not None:
                 bus.log({"event": "eval", "name": name, "epoch": epoch + 1, "step": clock.step, **found})
         clock.epoch += 1
+        loop.advance("epoch")
         metrics = pairs.close("epoch_end", epoch, metrics)
         if bus.log is not None:
             rate = (clock.sample - samples) / took if took > 0 else 0.0
@@ -359,29 +366,23 @@ class Trainer:
 
     def _build(self, source: Any) -> Placer:
         """Make the model's parameters exist, on the device; what puts batches where they belong."""
-        ctx, bus = self.context, self.context.bus
-        model = ctx.model
-        built = model.built
-        if built and self.device is not None:
-            model.to(self.device)
-        placer = self._placer()
-        if not built:
+        model = self.context.model
+        if not model.built:
+            # Where the model is now, since a part of it may exist already; it moves as a whole.
             few = source.take(slice(0, min(2, len(source))))
             with no_grad(), evaluating(model):
-                model(Tensor(placer(few[0])))
-            placer = self._placer()
-        if bus.model_built is not None:
-            ctx.model = bus.model_built(model)
-        return placer
+                model(Tensor(Placer(None, self.dtype or modes.dtype)(few[0])))
+        if self.device is not None:
+            model.to(self.device)
+        return self._placer()
 
     def _placer(self) -> Placer:
-        model = self.context.model
+        """What brings batches to the model's device and dtype."""
         dtype, device = self.dtype, self.device
-        if model.built:
-            for parameter in model.parameters():
-                device = device or parameter.device
-                if dtype is None and is_floating(parameter.dtype):
-                    dtype = parameter.dtype
+        for parameter in self.context.model.parameters():
+            device = device or parameter.device
+            if dtype is None and is_floating(parameter.dtype):
+                dtype = parameter.dtype
         return Placer(device, dtype or modes.dtype)
 
 

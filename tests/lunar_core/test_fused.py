@@ -37,7 +37,7 @@ def arrays(count, size, dtype=F64, seed=0):
     return [rng.normal(size=size).astype(dtype) for _ in range(count)]
 
 
-# -- calls --------------------------------------------------------------------------------------------------------------
+# -- calls -------------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("size", [0, 1, 7, 16383, 16384, 16385, 100_001])
@@ -117,7 +117,9 @@ def test_two_targets_that_share_memory_and_a_read_only_target_are_errors():
         fused(lambda a: a + 1, into="a")(x)
 
 
-@pytest.mark.parametrize("make", [np.asfortranarray, lambda x: x.transpose(0, 2, 1), lambda x: x[:, ::2], lambda x: x[::-1]])
+@pytest.mark.parametrize(
+    "make", [np.asfortranarray, lambda x: x.transpose(0, 2, 1), lambda x: x[:, ::2], lambda x: x[::-1]]
+)
 def test_any_memory_layout_gives_the_same_values(make):
     x, y = (make(a) for a in arrays(2, (6, 8, 10)))
     got = fused(lambda a, b: a * b + np.sqrt(abs(a)))(x, y)
@@ -165,7 +167,7 @@ def test_an_array_without_axes_and_a_subclass_are_arrays():
     assert fused(lambda a: a + 1)(matrix).tolist() == [2, 2, 2]
 
 
-# -- dtypes -------------------------------------------------------------------------------------------------------------
+# -- dtypes ------------------------------------------------------------------------------------------------------------
 
 
 def test_numbers_are_weak_and_float32_stays_float32():
@@ -178,7 +180,10 @@ def test_numbers_are_weak_and_float32_stays_float32():
 
 def test_arrays_of_several_dtypes_promote_as_in_numpy():
     x, i = arrays(1, 100, F32)[0], np.arange(100, dtype=np.int32)
-    f = lambda a, b: a * b + b // 2
+
+    def f(a, b):
+        return a * b + b // 2
+
     got, want = fused(f)(x, i), f(x, i)
     assert got.dtype == want.dtype == F64
     np.testing.assert_array_equal(got, want)
@@ -192,7 +197,10 @@ def test_half_precision_is_computed_in_float32_and_rounded_once(name):
     ml_dtypes = pytest.importorskip("ml_dtypes")
     dtype = np.dtype(getattr(ml_dtypes, name, name))
     x = np.linspace(0.001, 2, 1001).astype(dtype)
-    f = lambda a: np.sqrt(a * a + 1e-6) - 1e-3
+
+    def f(a):
+        return np.sqrt(a * a + 1e-6) - 1e-3
+
     for got in (fused(f)(x), fused(f)(np.repeat(x, 2)[::2])):
         assert got.dtype == dtype
         np.testing.assert_array_equal(got, f(x.astype(F32)).astype(dtype))
@@ -213,11 +221,11 @@ def test_half_precision_parameters_are_updated_beside_float32_state(name):
 
 
 def test_a_dtype_that_an_operation_does_not_take_is_named():
-    with pytest.raises(FusedError, match="np.bitwise_and does not take"):
+    with pytest.raises(FusedError, match=r"np\.bitwise_and does not take"):
         fused(lambda a: a & 1)(np.ones(3))
 
 
-# -- special values -----------------------------------------------------------------------------------------------------
+# -- special values ----------------------------------------------------------------------------------------------------
 
 
 SPECIAL = np.array([np.nan, np.inf, -np.inf, 0.0, -0.0, 1.0, -1.0, 1e300, 5e-324])
@@ -282,7 +290,7 @@ def test_negative_zero_and_equal_constants_of_different_types_stay_apart():
     assert c.dtype == np.int64 and d.dtype == F64
 
 
-# -- static arguments and branches --------------------------------------------------------------------------------------
+# -- static arguments and branches -------------------------------------------------------------------------------------
 
 
 def test_a_bool_a_string_and_none_choose_code():
@@ -294,9 +302,18 @@ def test_a_bool_a_string_and_none_choose_code():
 
 
 def test_a_branch_on_a_number_is_followed_for_each_value():
-    f = fused(lambda x, decay, step: (x if step == 1 else 2 * x) * (1 - decay) if decay else (x if step == 1 else 2 * x))
+    f = fused(
+        lambda x, decay, step: (x if step == 1 else 2 * x) * (1 - decay) if decay else (x if step == 1 else 2 * x)
+    )
     x = np.ones(3)
-    assert [f(x, d, s)[0] for d, s in ((0.0, 1), (0.0, 2), (0.5, 2), (0.5, 1), (0.0, 3), (0.25, 5))] == [1, 2, 1, 0.5, 2, 1.5]
+    assert [f(x, d, s)[0] for d, s in ((0.0, 1), (0.0, 2), (0.5, 2), (0.5, 1), (0.0, 3), (0.25, 5))] == [
+        1,
+        2,
+        1,
+        0.5,
+        2,
+        1.5,
+    ]
     assert "weight" not in f.source(x, 0.0, 1)
     assert len(f._plans) == 1 and sum(map(len, f._plans.values())) == 4
 
@@ -318,7 +335,7 @@ def test_the_number_of_kept_plans_is_bounded():
     assert sum(map(len, g._plans.values())) <= 64
 
 
-# -- what is refused ----------------------------------------------------------------------------------------------------
+# -- what is refused ---------------------------------------------------------------------------------------------------
 
 
 def branches(x):
@@ -334,16 +351,16 @@ def branches(x):
         (lambda x: max(x, 0.0), "np.maximum"),
         (lambda x: x and 1, "np.where"),
         (lambda x: 0 < x < 1, "branches"),
-        (lambda x: math.sqrt(x), "np.sqrt"),
+        (lambda x: math.sqrt(x) + 1, "np.sqrt"),
         (lambda x: x.sum(), r"\.sum of a value"),
-        (lambda x: np.sum(x), "np.sum is not elementwise"),
-        (lambda x: np.add.reduce(x), "np.add.reduce is not elementwise"),
+        (lambda x: np.sum(x) + 1, "np.sum is not elementwise"),
+        (lambda x: np.add.reduce(x) + 1, "np.add.reduce is not elementwise"),
         (lambda x: x @ x, "@ is not elementwise"),
         (lambda x: x[0], "indexed"),
-        (lambda x: [v for v in x], "iterated"),
+        (lambda x: next(iter(x)), "iterated"),
         (lambda x: np.modf(x)[0], "np.modf is not an elementwise function with one result"),
         (lambda x: np.add(x, 1, where=True), "where="),
-        (lambda x: np.where(x), "one argument"),
+        (lambda x: np.where(x)[0], "one argument"),
         (lambda x: np.clip(x, 0, 1, dtype=F32), "dtype="),
         (lambda x: x + np.ones(3), "not an argument"),
         (lambda x: x + "a", "cannot take 'a'"),
@@ -401,7 +418,7 @@ def test_a_symbol_that_leaks_into_another_call_is_refused():
         fused(lambda x: x + leaked[0])(np.ones(3))
 
 
-# -- what it costs ------------------------------------------------------------------------------------------------------
+# -- what it costs -----------------------------------------------------------------------------------------------------
 
 
 def test_equal_expressions_are_computed_once_and_numbers_once_per_call():
@@ -449,7 +466,7 @@ def test_scratch_is_shared_by_all_functions_of_a_thread():
     assert {dtype: len(chunks) for dtype, chunks in _workspace.chunks.items()} == before
 
 
-# -- the object ---------------------------------------------------------------------------------------------------------
+# -- the object --------------------------------------------------------------------------------------------------------
 
 
 def test_it_looks_like_the_function_and_can_be_copied_and_pickled():
@@ -468,7 +485,9 @@ def named(x):
 
 
 def test_parameter_names_never_collide_with_generated_ones():
-    f = fused(lambda start, i, s0, k0, np_add, out0, v1, math: (start + i * s0, k0 - np_add * out0, v1 * start + 1 / math))
+    f = fused(
+        lambda start, i, s0, k0, np_add, out0, v1, math: (start + i * s0, k0 - np_add * out0, v1 * start + 1 / math)
+    )
     x = arrays(6, 10)
     got = f(*x, 2.0, 3.0)
     np.testing.assert_array_equal(got[0], x[0] + x[1] * x[2])

@@ -10,13 +10,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lunar_core import fused_run
-from lunar_core.fused import Fused, FusedError, compilers, fused
+from lunar_core import fused_run, kernels
+from lunar_core.fused import Fused, FusedError, compilers, forget_all, fused
 from lunar_core.fused_source import compile_source
 
 UNARY = [np.negative, np.sqrt, np.square, np.sign, np.exp, abs, lambda x: x**3]
 BINARY = [np.add, np.subtract, np.multiply, np.divide, np.maximum, np.minimum, lambda a, b: np.where(a > b, a, b)]
-TERNARY = [lambda c, a, b: np.where(c > 0, a, b), lambda c, a, b: np.where(c, b, a), lambda c, a, b: np.clip(c, a, b)]
+TERNARY = [
+    lambda c, a, b: np.where(c > 0, a, b),
+    lambda c, a, b: np.where(c, b, a),
+    lambda c, a, b: np.clip(c, a, b) + 0,
+]
 
 
 @st.composite
@@ -143,7 +147,7 @@ def adamw(p, g, m, v, *, lr, step):
     return p * (1 - lr) - lr / (1 - 0.9**step) * m / (np.sqrt(v) + 1e-8), m, v
 
 
-# -- memory -------------------------------------------------------------------------------------------------------------
+# -- memory ------------------------------------------------------------------------------------------------------------
 
 
 def test_an_update_rule_needs_two_scratch_chunks_and_writes_its_state_where_it_lies():
@@ -173,7 +177,7 @@ def test_arrays_that_the_rule_leaves_alone_are_not_touched():
     assert p.tolist() == [0.5] * 3 and m.tolist() == [7] * 3
 
 
-# -- compilers ----------------------------------------------------------------------------------------------------------
+# -- compilers ---------------------------------------------------------------------------------------------------------
 
 
 def test_a_compiler_gets_the_program_and_its_kernel_runs():
@@ -192,7 +196,7 @@ def test_a_compiler_gets_the_program_and_its_kernel_runs():
         return run
 
     def arrays():
-        return inputs(50, ["f4"] * 2) + [np.zeros(50, np.float32), np.ones(50, np.float32)]
+        return [*inputs(50, ["f4"] * 2), np.zeros(50, np.float32), np.ones(50, np.float32)]
 
     reference = fused(adamw, into=("p", "m", "v"))(*arrays(), lr=0.1, step=2)
     with using(lambda program: None, compiler):
@@ -207,14 +211,43 @@ def test_a_compiler_gets_the_program_and_its_kernel_runs():
 
 def test_a_compiler_may_answer_later():
     pending = []
-    with using(lambda program: pending.append(program)):
-        f = fused(lambda x: x + 1)
-        f(np.zeros(3))
-    plan = f.plan(np.zeros(3))
-    assert plan.compiled_by is None
+
+    def later(program):
+        pending.append(program)
+
+    f = fused(lambda x: x + 1)
+    with using(later):
+        assert f(np.zeros(3)).tolist() == [1, 1, 1]
+    assert f.plan(np.zeros(3)).compiled_by is None
     kernel = loop_compiler(pending[0])
-    plan.runner.compiled = kernel
+    pending[0].use(kernel)
+    assert f.plan(np.zeros(3)).runner.compiled is kernel
     assert f(np.zeros(3)).tolist() == [1, 1, 1]
+
+
+def test_a_kernel_provider_may_compile_fused_functions():
+    class Provider:
+        name, priority = "loops", 5
+
+        def kernel(self, op, array_type):
+            return None
+
+        def fused(self, program):
+            return loop_compiler(program)
+
+    f = fused(lambda x: x * 2)
+    f(np.ones(3))
+    try:
+        kernels.add(Provider())
+        forget_all()
+        assert f(np.ones(3)).tolist() == [2, 2, 2]
+        assert f.plan(np.ones(3)).compiled_by == "loops"
+        kernels.disable("loops")
+        forget_all()
+        assert f.plan(np.ones(3)).compiled_by is None
+    finally:
+        kernels.reset()
+        forget_all()
 
 
 def test_a_compiler_that_fails_is_passed_over_with_a_warning():
@@ -242,7 +275,7 @@ def test_a_foreign_ufunc_runs_but_has_no_loop():
     with pytest.raises(FusedError, match="erf is not a function of NumPy"):
         f.plan(np.ones(3)).program.loop_source()
     with pytest.raises(FusedError, match="does not take"):
-        fused(lambda x: cube(x))(np.ones(3))
+        fused(lambda x: cube(x) + 1)(np.ones(3))
 
 
 def test_the_generated_code_shows_in_tracebacks():

@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 from lunar_core import serialize
 from lunar_core.errors import SerializationError
 from lunar_core.tensor import Tensor
+from lunar_core.testing.fake_device import fake_device
 
 DTYPES = ["f8", "f4", "f2", "c8", "i8", "i4", "i2", "i1", "u8", "u4", "u2", "u1", "?"]
 
@@ -120,6 +121,16 @@ def test_the_same_state_gives_the_same_bytes_whatever_the_order_of_names(tmp_pat
     serialize.save({"a": a, "b": b}, tmp_path / "1")
     serialize.save({"b": b, "a": a}, tmp_path / "2")
     assert (tmp_path / "1").read_bytes() == (tmp_path / "2").read_bytes()
+
+
+def test_arrays_on_a_device_are_copied_to_the_host_and_stay_tied(tmp_path):
+    with fake_device():
+        weight = Tensor(np.arange(6, dtype=np.float32).reshape(2, 3)).to("fake")
+        serialize.save({"a": weight, "b": weight.data, "c": weight * 1}, tmp_path / "x.safetensors")
+    back = serialize.load(tmp_path / "x.safetensors")
+    np.testing.assert_array_equal(back["a"], [[0, 1, 2], [3, 4, 5]])
+    assert back["a"] is back["b"]
+    assert back["c"] is not back["a"]
 
 
 # -- ties --------------------------------------------------------------------------------------------------------------

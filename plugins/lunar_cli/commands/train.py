@@ -90,7 +90,7 @@ def _run(recipe: dict[str, Any], weights: str | None, out: str | None) -> None:
     lc.seed(settings.seed)
     parts = recipes.build(recipe)
     model = parts.model
-    _build_model(model, parts.train, settings.device)
+    _rehearse(parts, settings.device)
     if weights is not None:
         model.load_state_dict(lc.load(weights))
     folder = _run_directory(out, settings)
@@ -131,16 +131,19 @@ class _WriteRecipe:
             file.write(dumps(self.recipe).encode())
 
 
-def _build_model(model: Any, data: Any, device: str) -> None:
-    """Show a model that learns its sizes from the first input one, so that its parameters can be counted and loaded."""
+def _rehearse(parts: Any, device: str) -> None:
+    """Show the model two examples, so that what does not fit is said before anything is written.
+
+    A model that learns its sizes from the first input is built by it; then its parameters can be counted and loaded.
+    """
     import lunar_core as lc
 
-    if not model.built:
-        model.eval()  # no statistics are updated and no dropout mask is drawn
-        with lc.no_grad():
-            model(lc.Tensor(data[:2][0]))
-        model.train()
-    model.to(device)
+    batch = parts.train[:2]
+    parts.model.eval()  # no statistics are updated and no dropout mask is drawn
+    with lc.no_grad():
+        parts.loss.terms(parts.model(lc.Tensor(batch[0])), lc.Tensor(batch[1]))
+    parts.model.train()
+    parts.model.to(device)
 
 
 def _run_directory(out: str | None, settings: Any) -> Path:

@@ -27,6 +27,7 @@ class Progress(Callback):
     mode: str = field(default="auto", validator=one_of("auto", "bars", "lines", "off"), doc="auto, bars, lines or off")
     stream: Any = field(default=None, config=False, doc="text file to write to")
 
+    _next = 0.0
     show = None  # what draws, on the instance during a run
 
     def lunar_setup(self, stage: str) -> None:

@@ -8,6 +8,7 @@ import json
 import math
 import pickle
 import tracemalloc
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -68,7 +69,7 @@ class Net(lc.Module):
         return ((x @ self.first.T + self.bias).tanh() * 2).sum()
 
 
-# -- updates ------------------------------------------------------------------------------------------------------------
+# -- updates -----------------------------------------------------------------------------------------------------------
 
 
 def test_a_step_applies_the_rule_to_every_parameter():
@@ -192,7 +193,7 @@ def test_state_that_the_rule_does_not_touch_is_never_made():
 def test_state_may_start_at_another_number():
     class Accumulate(Optimizer):
         lr: float = 1.0
-        state = {"s": 0.5}
+        state: ClassVar = {"s": 0.5}
 
         @staticmethod
         def update(p, g, s, lr):
@@ -236,7 +237,7 @@ def test_a_closure_is_called_with_gradients_on_and_its_result_returned():
     assert second.item() < first.item()
 
 
-# -- rules over whole arrays ---------------------------------------------------------------------------------------------
+# -- rules over whole arrays -------------------------------------------------------------------------------------------
 
 
 class Whitened(Optimizer):
@@ -244,7 +245,7 @@ class Whitened(Optimizer):
 
     lr: float = 0.1
     elementwise = False
-    state = {"covariance": lambda p: np.eye(p.shape[0]), "m": 0.0}
+    state: ClassVar = {"covariance": lambda p: np.eye(p.shape[0]), "m": 0.0}
 
     @staticmethod
     def update(p, g, covariance, m, *, lr, step):
@@ -294,7 +295,7 @@ def test_whole_rules_work_on_half_precision_and_count_their_results():
         Wrong([p]).step()
 
 
-# -- groups -------------------------------------------------------------------------------------------------------------
+# -- groups ------------------------------------------------------------------------------------------------------------
 
 
 def test_groups_have_hyperparameters_of_their_own():
@@ -426,7 +427,7 @@ def test_the_config_holds_the_hyperparameters_and_not_the_parameters():
     assert again.config() == opt.config()
 
 
-# -- what users do in between -------------------------------------------------------------------------------------------
+# -- what users do in between ------------------------------------------------------------------------------------------
 
 
 def trained(steps=2):
@@ -536,7 +537,7 @@ def test_a_graph_from_before_the_step_refuses_its_overwritten_arrays():
         loss.backward()
 
 
-# -- copies -------------------------------------------------------------------------------------------------------------
+# -- copies ------------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("clone", [copy.deepcopy, lambda pair: pickle.loads(pickle.dumps(pair))])
@@ -569,7 +570,7 @@ def test_an_optimizer_that_never_stepped_can_be_copied():
     assert not np.array_equal(twin.first.data, net.first.data)
 
 
-# -- state dicts --------------------------------------------------------------------------------------------------------
+# -- state dicts -------------------------------------------------------------------------------------------------------
 
 
 def test_a_state_dict_continues_exactly_where_it_was_taken():
@@ -655,13 +656,13 @@ def test_something_else_than_a_dict_is_refused():
         opt.load_state_dict([])
 
 
-# -- classes ------------------------------------------------------------------------------------------------------------
+# -- classes -----------------------------------------------------------------------------------------------------------
 
 
 def define(state=("m",), elementwise=True, **fields):
     def with_update(update):
         namespace = {"state": state, "elementwise": elementwise, "update": staticmethod(update), "__module__": __name__}
-        namespace["__annotations__"] = {name: float for name in fields}
+        namespace["__annotations__"] = dict.fromkeys(fields, float)
         return type("Mine", (Optimizer,), {**fields, **namespace})
 
     return with_update
@@ -715,7 +716,7 @@ def test_a_subclass_inherits_the_rule_and_may_change_its_defaults():
     np.testing.assert_allclose(p.data, value * 0.999)
 
 
-# -- devices and cost ---------------------------------------------------------------------------------------------------
+# -- devices and cost --------------------------------------------------------------------------------------------------
 
 
 def test_parameters_on_a_device_stay_there():

@@ -92,7 +92,7 @@ def test_the_same_run_again_gives_the_same_figures_and_another_seed_others(train
 
 def test_the_weights_of_a_run_are_a_start_for_another(train):
     first, _ = train(out="first")
-    _, out = train("--weights", first / "weights.safetensors", "--set", "optimizer.lr=1e-12", out="second")
+    train("--weights", first / "weights.safetensors", "--set", "optimizer.lr=1e-12", out="second")
     assert figures(Path("second"))["accuracy"] == figures(first)["accuracy"]
 
 
@@ -125,7 +125,12 @@ def idx_pair(folder, name, count, cut=0):
 def recipe_file(folder, **tables):
     from lunar_cli.toml import dumps
 
-    base = {"epochs": 3, "loss": "cross_entropy", "metrics": ["accuracy"], "model": {"@model": "mlp", "num_classes": 3}}
+    base = {
+        "epochs": 12,
+        "loss": "cross_entropy",
+        "metrics": ["accuracy"],
+        "model": {"@model": "mlp", "num_classes": 3},
+    }
     (folder / "mine.toml").write_text(dumps(base | {"optimizer": {"@optimizer": "adam", "lr": 0.01}} | tables))
 
 
@@ -155,7 +160,7 @@ def refused(lunar, *args):
     [
         (["digit-cnn"], "did you mean 'digits-cnn'"),
         (["nowhere/config.toml"], "there is no file nowhere/config.toml"),
-        (["digits-cnn", "--optimizer", "adamv"], "did you mean 'adamw'"),
+        (["digits-cnn", "--optimizer", "adamv"], "did you mean 'adam' or 'adamw'"),
         (["digits-cnn", "--set", "model=digitscnn"], "did you mean 'digits_cnn'"),
         (["digits-cnn", "--set", "optimizer.learning_rate=0.1"], "optimizer.learning_rate: AdamW has no such field"),
         (["digits-cnn", "--set", "optimizer.lr=nan"], "optimizer.lr: must be a finite number"),

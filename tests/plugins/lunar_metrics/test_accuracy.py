@@ -10,8 +10,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lunar_core.errors import DataError, HyperparameterError, StateError
+import lunar_core as lc
+from lunar_core.errors import DataError, DeviceError, HyperparameterError, StateError
 from lunar_core.tensor import Tensor
+from lunar_core.testing.fake_device import fake_device
 from lunar_metrics import Accuracy
 
 RNG = np.random.default_rng(0)
@@ -147,6 +149,27 @@ def test_what_does_not_fit_is_refused_and_leaves_the_totals(pred, target, weight
 def test_an_axis_that_is_not_there_is_named():
     with pytest.raises(DataError, match="no axis 2"):
         accuracy(np.ones((4, 3)), np.zeros(4, int), axis=2)
+
+
+@pytest.mark.parametrize("binary", [False, True])
+@pytest.mark.parametrize("weighted", [False, True])
+def test_on_a_device_nothing_is_copied_to_the_host_before_the_result(binary, weighted):
+    pred = RNG.normal(size=(20, 1) if binary else (20, 3)).astype(np.float32)
+    target, weight = RNG.integers(0, 2, 20), RNG.random(20) if weighted else None
+    expected = accuracy(pred, target, weight)
+    with fake_device() as device:
+        there = [None if a is None else lc.tensor(a, device="fake") for a in (pred, target, weight)]
+        metric, other = Accuracy(), Accuracy()
+        metric.update(*[None if t is None else t[:7] for t in there])
+        other.update(*[None if t is None else t[7:] for t in there])
+        metric.merge(other)
+        assert device.synchronizations == 0
+        assert metric.compute() == pytest.approx(expected, rel=1e-12)
+        restored = Accuracy()
+        restored.load_state_dict(metric.state_dict())
+        assert restored.compute() == metric.compute()
+        with pytest.raises(DeviceError, match="cpu, fake"):
+            metric.update(there[0], target)
 
 
 def test_weights_that_sum_to_nothing_have_no_accuracy():

@@ -81,7 +81,10 @@ def test_parameters_without_gradients_are_skipped_as_in_pytorch(ours, theirs, kw
 def test_groups_and_changing_rates_follow_pytorch(ours, theirs, kwargs):
     params, twins = pairs()
     rest = {k: v for k, v in kwargs.items() if k != "lr"}
-    groups = lambda ps: [{"params": ps[:2], "lr": 0.002}, {"params": ps[2:], "weight_decay": 0.05}]
+
+    def groups(ps):
+        return [{"params": ps[:2], "lr": 0.002}, {"params": ps[2:], "weight_decay": 0.05}]
+
     a, b = ours(groups(params), lr=0.01, **rest), getattr(torch.optim, theirs)(groups(twins), lr=0.01, **rest)
     rng = np.random.default_rng(3)
     for step in range(40):

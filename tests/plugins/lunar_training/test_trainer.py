@@ -12,6 +12,7 @@ import lunar_core as lc
 from lunar_core import ops, random
 from lunar_core.contracts.dataset import ArrayDataset
 from lunar_core.contracts.regularizer import Regularizer
+from lunar_core.contracts.scheduler import Scheduler
 from lunar_core.errors import DataError, HyperparameterError, ShapeError, UnknownNameError
 from lunar_training import DivergenceError, Trainer
 
@@ -317,6 +318,68 @@ def test_a_scheduler_is_advanced_after_each_step():
 
     trainer(scheduler=Watch()).fit((x, y), batch_size=4, epochs=2)
     assert positions == [1, 2, 3, 4, 5, 6]
+
+
+class Falling(Scheduler):
+    """From the base value to zero over the run."""
+
+    def value(self, position, base):
+        return base * (1 - position / self.length)
+
+
+def rates(*plugins, optimizer=None, **options):
+    seen = []
+    spy = plugin(lunar_after_step=lambda self, ctx: seen.append(ctx.optimizer.lr), band="reader", draws=False)
+    model = Line()
+    t = Trainer(
+        model, SquaredError(), optimizer or Descent(model.parameters(), 0.08), plugins=[*plugins, spy], progress="off",
+        **options,
+    )  # fmt: skip
+    return t, seen
+
+
+def test_a_scheduler_is_bound_to_the_optimizer_and_told_the_length_of_the_run():
+    t, seen = rates(scheduler=Falling())
+    t.fit(regression(n=8), batch_size=4, epochs=2)
+    assert seen == [0.08, pytest.approx(0.06), pytest.approx(0.04), pytest.approx(0.02)]
+    assert t.optimizer.lr == 0
+    t.fit(regression(n=8), batch_size=4, epochs=2)  # the run is now four epochs long and half over
+    assert seen[5:] == [pytest.approx(0.03), pytest.approx(0.02), pytest.approx(0.01)]
+
+
+def test_a_scheduler_counts_in_its_own_unit():
+    t, seen = rates(scheduler=Falling(unit="epoch"))
+    t.fit(regression(n=8), batch_size=4, epochs=2)
+    assert seen == [0.08, 0.08, 0.04, 0.04]
+    t, seen = rates(scheduler=Falling(unit="sample"))
+    t.fit(regression(n=10), batch_size=8)
+    assert seen == [0.08, pytest.approx(0.016)]
+    with pytest.raises(HyperparameterError, match="no unit 'moon'"):
+        rates(scheduler=Falling(unit="moon"))[0].fit(regression())
+
+
+def test_a_scheduler_that_is_bound_to_something_else_moves_that():
+    class Weight:
+        strength = 1.0
+
+    held = Weight()
+    other = Weight()
+    t, seen = rates(scheduler=[Halving(held, attribute="strength"), Halving().bind(other, "strength")])
+    t.fit(regression(n=8), batch_size=4)
+    assert set(seen) == {0.08}
+    assert held.strength == other.strength == 0.25
+
+
+class Halving(Scheduler):
+    def value(self, position, base):
+        return base * 0.5**position
+
+
+def test_a_hook_moves_a_scheduler_elsewhere():
+    stay = plugin(lunar_scheduler_step=lambda self, value, unit: 1 if unit == "step" else None)
+    t, seen = rates(stay, scheduler=Falling())
+    t.fit(regression(n=8), batch_size=2)
+    assert seen == [0.08, pytest.approx(0.06), pytest.approx(0.06), pytest.approx(0.06)]
 
 
 # --- predict ---------------------------------------------------------------------------------------------------------

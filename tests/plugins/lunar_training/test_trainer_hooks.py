@@ -333,6 +333,26 @@ def test_exception_decides_what_becomes_of_a_failed_batch(answer, steps):
     assert t.context.stop_reason == ("ValueError in phase loss: bad batch" if answer == "stop" else None)
 
 
+def test_a_batch_that_has_changed_the_weights_is_not_run_twice():
+    again = plugin(lunar_exception=lambda self: "retry", lunar_after_step=lambda self: 1 / 0)
+    t = trainer(again)
+    with pytest.raises(ZeroDivisionError):
+        t.fit(regression())
+    assert t.context.clock.step == 1
+
+
+def test_parameters_may_be_frozen_and_freed_between_epochs():
+    model = Line()
+    seen = []
+
+    def lunar_epoch_start(self, epoch):
+        model.w.requires_grad_(epoch == 1)
+
+    spy = plugin(lunar_epoch_start=lunar_epoch_start, lunar_grads_ready=lambda self, grads: seen.append(sorted(grads)))
+    trainer(spy, model=model).fit(regression(n=8), epochs=3, batch_size=8)
+    assert seen == [["b"], ["b", "w"], ["b"]]
+
+
 def test_a_lost_loss_can_be_skipped_or_end_the_run():
     x, y = regression(n=20)
     x[6] = np.nan
