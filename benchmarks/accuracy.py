@@ -32,7 +32,10 @@ def digits(seeds: int) -> None:
             seconds = time.perf_counter() - start
             accuracy = json.loads((out / "test.json").read_text())["accuracy"]
             rows.append(accuracy)
-            print(f"digits-cnn seed {seed}: test accuracy {accuracy:.4f} in {seconds:.1f} s, start-up included", flush=True)
+            print(
+                f"digits-cnn seed {seed}: test accuracy {accuracy:.4f} in {seconds:.1f} s, start-up included",
+                flush=True,
+            )
     print(f"digits-cnn: mean {np.mean(rows):.4f}, lowest {min(rows):.4f} over {seeds} seeds")
 
 
@@ -44,7 +47,10 @@ def mnist(folder: Path, seeds: int, epochs: int) -> None:
     from lunar_training import Trainer
 
     data = lc.create(
-        "dataset", "idx", images=str(folder / "t10k-images-idx3-ubyte.gz"), labels=str(folder / "t10k-labels-idx1-ubyte.gz")
+        "dataset",
+        "idx",
+        images=str(folder / "t10k-images-idx3-ubyte.gz"),
+        labels=str(folder / "t10k-labels-idx1-ubyte.gz"),
     )
     x, y = data.arrays()
     train, test = (x[:8000], y[:8000]), (x[8000:], y[8000:])
@@ -52,7 +58,9 @@ def mnist(folder: Path, seeds: int, epochs: int) -> None:
     for seed in range(seeds):
         lc.seed(seed)
         model = lc.create("model", "mnist_cnn")
-        trainer = Trainer(model, loss="cross_entropy", optimizer={"@optimizer": "adam", "lr": 1e-3}, metrics=["accuracy"], seed=seed)
+        trainer = Trainer(
+            model, loss="cross_entropy", optimizer={"@optimizer": "adam", "lr": 1e-3}, metrics=["accuracy"], seed=seed
+        )
         start = time.perf_counter()
         trainer.fit(train, epochs=epochs, batch_size=32)
         ours.append(trainer.evaluate(test)["accuracy"])

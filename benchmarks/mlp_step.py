@@ -25,7 +25,11 @@ def main() -> None:
 
     layers = lc.layers
     model = layers.Sequential(
-        layers.Dense(64, in_features=784), layers.ReLU(), layers.Dense(64, in_features=64), layers.ReLU(), layers.Dense(10, in_features=64)
+        layers.Dense(64, in_features=784),
+        layers.ReLU(),
+        layers.Dense(64, in_features=64),
+        layers.ReLU(),
+        layers.Dense(10, in_features=64),
     )
     twin = torch.nn.Sequential(
         torch.nn.Linear(784, 64), torch.nn.ReLU(), torch.nn.Linear(64, 64), torch.nn.ReLU(), torch.nn.Linear(64, 10)

@@ -186,7 +186,9 @@ def main() -> None:
     row("batch_norm (16, 128, 14, 14)", [(16, 128, 14, 14), (128,), (128,)], lambda x, w, b: ops.batch_norm(x, w, b)[0],
         lambda x, w, b: tf.batch_norm(x, None, None, w, b, training=True))  # fmt: skip
     rows = (1024, 384)
-    row("layer_norm (1024, 384)", [rows, (384,), (384,)], ops.layer_norm, lambda x, w, b: tf.layer_norm(x, (384,), w, b))
+    row(
+        "layer_norm (1024, 384)", [rows, (384,), (384,)], ops.layer_norm, lambda x, w, b: tf.layer_norm(x, (384,), w, b)
+    )
     row("gelu (1024, 384)", [rows], ops.gelu, tf.gelu)
     row("gelu tanh (1024, 384)", [rows], lambda x: ops.gelu(x, "tanh"), lambda x: tf.gelu(x, approximate="tanh"))
     row("sigmoid (1024, 384)", [rows], ops.sigmoid, torch.sigmoid)

@@ -1,6 +1,6 @@
 """What applying one op costs: 4x4 float32 arrays, one thread, beside PyTorch eager in the same process.
 
-    OMP_NUM_THREADS=1 python -m benchmarks.overhead
+OMP_NUM_THREADS=1 python -m benchmarks.overhead
 """
 
 from __future__ import annotations
@@ -50,15 +50,15 @@ def main() -> None:
         theirs = [torch.tensor(v, requires_grad=requires_grad) for v in (a, b)]
         rows: list[tuple[str, Comparison]] = []
         for name, (f, g) in OPS.items():
-            rows.append((name, compare(lambda f=f: f(*ours), lambda g=g: g(*theirs))))
+            rows.append((name, compare(lambda f=f, xs=ours: f(*xs), lambda g=g, xs=theirs: g(*xs))))
         _report(f"forward, gradients {'on' if requires_grad else 'off'}", rows)
     rows = []
     for name, (f, g) in OPS.items():
         seed = np.ones(f(*ours).shape, np.float32)
         ours_seed, their_seed = lc.tensor(seed), torch.tensor(seed)
         pair = compare(
-            lambda f=f, s=ours_seed: f(*ours).backward(s),
-            lambda g=g, s=their_seed: g(*theirs).backward(s),
+            lambda f=f, xs=ours, s=ours_seed: f(*xs).backward(s),
+            lambda g=g, xs=theirs, s=their_seed: g(*xs).backward(s),
         )
         rows.append((name, pair))
     _report("forward plus backward", rows)
@@ -72,7 +72,10 @@ def main() -> None:
     seed = np.ones((4, 4), np.float32)
     ours_seed, their_seed = lc.tensor(seed), torch.tensor(seed)
     pair = compare(lambda: chain(*ours, ours_seed), lambda: chain(*theirs, their_seed))
-    _report("forward plus backward an op, in a chain of 60", [("x * y + 1, tanh", Comparison(pair.ours / 60, pair.theirs / 60))])
+    _report(
+        "forward plus backward an op, in a chain of 60",
+        [("x * y + 1, tanh", Comparison(pair.ours / 60, pair.theirs / 60))],
+    )
 
 
 def _report(title: str, rows: list[tuple[str, Comparison]]) -> None:

@@ -235,10 +235,12 @@ def _check_saved(node: Node) -> None:
 
 # -- backward ----------------------------------------------------------------------------------------------------------
 
-_wrap: Callable[[Any], Tensor]  # array -> Tensor; set by lunar_core.op, which knows both
-_tensor_type: type
-_differentiable: Any  # lunar_core.ops, the namespace of rules under create_graph
-_raw_namespace: Callable[[Any], Any]
+# Set by lunar_core.op and lunar_core.ops, which are imported later and know tensors and ops.
+_unset: Any = None
+_wrap: Callable[[Any], Tensor] = _unset  # raw array -> Tensor without a node
+_tensor_type: type = _unset
+_differentiable: Any = _unset  # the namespace of rules under create_graph: lunar_core.ops
+_raw_namespace: Callable[[Any], Any] = _unset  # raw array -> the namespace of rules in a plain backward pass
 
 
 def _sum_to(g: Any, shape: tuple[int, ...]) -> Any:
@@ -398,8 +400,10 @@ def _fit(op: Op, g: Any, shape: tuple[int, ...]) -> Any:
 def _as_tensors(node: Node, saved: Any) -> Any:
     """The kept arrays as Tensors that hang in the graph where they came from."""
     indices = node.op.save
-    if type(indices) is str:  # SHAPES
+    if indices == "shapes":
         return saved
+    if indices == "inputs":
+        indices = tuple(range(len(saved)))
     if type(indices) is not tuple:
         return _as_tensor(node, saved, indices)
     return tuple([_as_tensor(node, value, index) for value, index in zip(saved, indices)])

@@ -8,6 +8,7 @@ checkpoints work as without it.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from operator import attrgetter
 from typing import Any
@@ -91,5 +92,5 @@ def checkpoint(function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
     nodes = _nodes_since(outputs, first)
     block.names = [node.op.name for node in nodes]
     for index, node in enumerate(nodes):
-        node.saved = Deferred(lambda index=index: block.saved(index))
+        node.saved = Deferred(functools.partial(block.saved, index))
     return outputs

@@ -47,7 +47,8 @@ def grad(
     for i, (tensor, result) in enumerate(zip(inputs, results)):
         if result is None and not allow_unused:
             raise GradientError(
-                f"grad: the outputs do not depend on input {i} of shape {tensor.shape}", hint="allow_unused=True gives None"
+                f"grad: the outputs do not depend on input {i} of shape {tensor.shape}",
+                hint="allow_unused=True gives None",
             )
     return [r if r is None or create_graph else Tensor(r) for r in results]
 

@@ -54,6 +54,8 @@ _MAX_VARIANTS = 64  # distinct outcomes of branches on numbers kept per kind of 
 _NUMBERS = (int, float)
 _STATIC = (bool, str, bytes, type(None))
 
+_PLAIN_TUPLES: set[tuple[type, ...]] = set()  # the types of tuples that are known to hold ints and floats only
+
 _live: weakref.WeakSet[Fused] = weakref.WeakSet()
 
 
@@ -167,14 +169,12 @@ class Fused:
             if len(self._layouts) >= _MAX_KINDS:
                 self._layouts.clear()
             layout = self._layouts[types] = _Layout(self.name, self.names, args)
-        if layout.convert or layout.tuples:
-            args = list(args)
-            for i in layout.tuples:
-                args[i] = tuple([v.item() if isinstance(v, (np.bool_, np.number)) else v for v in args[i]])
-            if layout.convert:
-                for i in layout.convert:
-                    args[i] = args[i].item()
-                return self.prepare(args)
+        for i in layout.tuples:
+            if type(args[i]) is not tuple or tuple(map(type, args[i])) not in _PLAIN_TUPLES:
+                plain = tuple([v.item() if isinstance(v, (np.bool_, np.number)) else v for v in args[i]])
+                args = [*args[:i], plain, *args[i + 1 :]]
+        if layout.convert:
+            return self.prepare([v.item() if i in layout.convert else v for i, v in enumerate(args)])
         return args, layout
 
     def lookup(self, values: Sequence[Any]) -> tuple[Plan, Sequence[Any]]:
@@ -324,7 +324,13 @@ def forget_all() -> None:
 
 def _tuple_key(value: tuple[Any, ...]) -> Any:
     types = tuple(map(type, value))
-    return types if all(t in _NUMBERS for t in types) else value
+    if types in _PLAIN_TUPLES:
+        return types
+    if not all(t in _NUMBERS for t in types):
+        return value
+    if len(_PLAIN_TUPLES) < _MAX_KINDS:
+        _PLAIN_TUPLES.add(types)
+    return types
 
 
 def _common_layout(arrays: Sequence[Any]) -> tuple[int, ...] | None:

@@ -21,6 +21,7 @@ from .modes import modes
 from .tensor import Tensor
 
 OUTPUT = -1  # in `save`: keep the result itself
+INPUTS = "inputs"  # as `save`: keep every input, for ops that take any number of them
 SHAPES = "shapes"  # as `save`: keep the shape of every input, for ops that take any number of them
 _new = object.__new__
 _PLAIN = frozenset({int, float, bool, complex, type(None)})  # handed to the array library as they are
@@ -51,7 +52,7 @@ class Sample(NamedTuple):
     """
 
     args: tuple[Any, ...]
-    static: dict[str, Any] = {}
+    static: dict[str, Any] = {}  # noqa: RUF012 (read only)
     grad: bool = True
     torch: Any = None
 
@@ -81,7 +82,7 @@ class Op:
     vjp       ``vjp(F, g, saved, need, **static)``: gradients of the inputs, ``None`` where ``need`` is false. ``F`` is the
               namespace of ops over what the rule got: raw arrays in plain backward, Tensors under ``create_graph``. An
               op without a derivative has ``None``.
-    save      what ``saved`` holds: input indices, ``OUTPUT``, ``Shape(i)``, or ``SHAPES``; a single one is handed over bare, a tuple as
+    save      what ``saved`` holds: input indices, ``OUTPUT``, ``Shape(i)``, or ``INPUTS`` or ``SHAPES`` of all; a single one is handed over bare, a tuple as
               a tuple; nothing else is kept
     abstract  ``abstract(*specs, **static)``: the :class:`Spec` of the result (a tuple of them for several results)
     samples   the op's table, a list of :class:`Sample` or a function that makes it; it drives gradient checks, parity,
@@ -292,9 +293,7 @@ def as_spec(value: Any) -> Any:
     return Spec(tuple(value.shape), value.dtype) if backend.is_array(value) else value
 
 
-def _record(
-    op: Op, out: Any, arrays: Sequence[Any], parents: tuple[Any, ...], static: dict[str, Any]
-) -> Node:
+def _record(op: Op, out: Any, arrays: Sequence[Any], parents: tuple[Any, ...], static: dict[str, Any]) -> Node:
     node = _new(Node)
     node.op = op
     node.parents = parents
@@ -312,6 +311,8 @@ def _keep(save: Any, arrays: Sequence[Any], out: Any) -> Any:
     """What ``save`` names; the compiled appliers do the same inline."""
     if save == SHAPES:
         return tuple(np.shape(a) for a in arrays)
+    if save == INPUTS:
+        return tuple(arrays)
     if type(save) is tuple:
         return tuple(_keep(i, arrays, out) for i in save)
     if isinstance(save, Shape):
@@ -442,7 +443,9 @@ def _compile_applier(op: Op, count: int) -> Callable[..., Any]:
         namespace: dict[str, Any] = dict(_GLOBALS)
         exec(compile(source, f"<lunar_core.op applier of {count} inputs>", "exec"), namespace)
         make = _MAKERS[count, saved] = namespace["make"]
-    applier = make(op, op._bound, lambda xs, static: op._general(xs, static), op.several, op.explain, _keep, op.vjp is not None)
+    applier = make(
+        op, op._bound, lambda xs, static: op._general(xs, static), op.several, op.explain, _keep, op.vjp is not None
+    )
     applier.__name__ = op.name
     applier.__doc__ = op.__doc__
     return applier
@@ -454,6 +457,8 @@ def _saved_source(save: Any) -> str:
         return f"({''.join(_saved_source(i) + ', ' for i in save)})"
     if isinstance(save, Shape):
         return f"getattr(a{save.index}, 'shape', ())"
+    if save == INPUTS:
+        return "__arrays__"
     if save == SHAPES:
         return "keep(op.save, __arrays__, out)"
     return "out" if save == OUTPUT else f"a{save}"

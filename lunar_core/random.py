@@ -108,7 +108,9 @@ def load_state(saved: dict[str, Any]) -> None:
     try:
         value, positions = int(saved["seed"]), {str(k): int(v) for k, v in saved["streams"].items()}
     except (KeyError, TypeError, ValueError, AttributeError) as exc:
-        raise StateError(f"not a random state: {saved!r}", hint="expected what lunar_core.random.state() gives") from exc
+        raise StateError(
+            f"not a random state: {saved!r}", hint="expected what lunar_core.random.state() gives"
+        ) from exc
     if value != _root.seed:
         seed(value)
     for name in positions.keys() | _root.streams.keys():

@@ -112,29 +112,28 @@ def save(obj: Any, path: str | os.PathLike[str], metadata: Mapping[str, str] | N
         )
     extra = _checked_metadata(metadata)
 
-    arrays: dict[str, np.ndarray] = {}
+    arrays: dict[str, Any] = {}
+    dtypes: dict[str, np.dtype] = {}
     tied: dict[str, str] = {}
     owners: dict[tuple[Any, ...], str] = {}
     for name, value in state.items():
-        array = _host_array(name, value)
-        identity = _identity(value)
-        if identity is not None and identity in owners:
-            tied[name] = owners[identity]
+        raw, dtype = _checked(name, value)
+        owner = owners.setdefault(_identity(name, raw), name)
+        if owner != name:
+            tied[name] = owner
             continue
-        if identity is not None:
-            owners[identity] = name
-        arrays[name] = array
+        arrays[name], dtypes[name] = raw, dtype
     if tied:
         extra[TIED_KEY] = json.dumps(tied, ensure_ascii=False, sort_keys=True)
 
     # Large items first keeps every array aligned; the names make the bytes a function of the content alone.
-    order = sorted(arrays, key=lambda name: (-arrays[name].dtype.itemsize, name))
+    order = sorted(arrays, key=lambda name: (-dtypes[name].itemsize, name))
     header: dict[str, Any] = {_METADATA: dict(sorted(extra.items()))} if extra else {}
     offset = 0
     for name in order:
-        array = arrays[name]
-        end = offset + array.nbytes
-        header[name] = {"dtype": _codes()[array.dtype], "shape": list(array.shape), "data_offsets": [offset, end]}
+        raw, dtype = arrays[name], dtypes[name]
+        end = offset + raw.size * dtype.itemsize
+        header[name] = {"dtype": _codes()[dtype], "shape": list(raw.shape), "data_offsets": [offset, end]}
         offset = end
     text = json.dumps(header, ensure_ascii=False, separators=(",", ":")).encode()
     text += b" " * (-len(text) % 8)
@@ -147,22 +146,21 @@ def save(obj: Any, path: str | os.PathLike[str], metadata: Mapping[str, str] | N
         file.write(len(text).to_bytes(8, "little"))
         file.write(text)
         for name in order:
-            # One array at a time: a strided one costs a contiguous copy of itself and never a copy of the state.
-            file.write(np.array(arrays[name], order="C", copy=None).reshape(-1).view(np.uint8).data)
+            # One array at a time: one on a device or with strides costs a copy of itself, never a copy of the state.
+            host = np.asarray(backend.of(arrays[name]).to_numpy(arrays[name]))
+            file.write(host.astype(dtypes[name], order="C", copy=False).reshape(-1).view(np.uint8).data)
 
 
-def _host_array(name: object, value: Any) -> np.ndarray:
-    """The value as a little-endian array in host memory, of a dtype that the format has; strides as they are."""
+def _checked(name: object, value: Any) -> tuple[Any, np.dtype]:
+    """The raw array and the dtype to store it in: its own, in little endian."""
     if not isinstance(name, str):
         raise SerializationError(f"names in a state are text, got {name!r} ({type(name).__name__})")
     if name == _METADATA:
         raise SerializationError(f"{_METADATA!r} is reserved by the format and cannot name an array")
     raw = value.data if isinstance(value, Tensor) else value
-    if backend.is_array(raw):
-        raw = backend.of(raw).to_numpy(raw)
-    elif isinstance(raw, (bool, int, float, np.generic)):
+    if isinstance(raw, (bool, int, float, np.generic)):
         raw = np.asarray(raw)
-    else:
+    elif not backend.is_array(raw):
         hint = "flatten nested state into dotted names" if isinstance(raw, (Mapping, list, tuple)) else None
         raise SerializationError(f"{name!r} is no array but {type(value).__name__}", hint=hint)
     dtype = raw.dtype.newbyteorder("<") if raw.dtype.byteorder in "=>" else raw.dtype
@@ -171,14 +169,13 @@ def _host_array(name: object, value: Any) -> np.ndarray:
             f"{name!r} has dtype {raw.dtype}, which safetensors cannot hold",
             hint="it holds bool, integers of 8 to 64 bits, float16/32/64, bfloat16, float8 and complex64",
         )
-    return raw.astype(dtype, copy=False)
+    return raw, dtype
 
 
-def _identity(value: Any) -> tuple[Any, ...] | None:
+def _identity(name: str, raw: Any) -> tuple[Any, ...]:
     """What two names must have in common to be one tied tensor: the same elements of the same memory."""
-    raw = value.data if isinstance(value, Tensor) else value
-    if not backend.is_array(raw) or raw.size == 0:
-        return None
+    if raw.size == 0:
+        return (name,)
     if isinstance(raw, np.ndarray):
         address: Any = raw.__array_interface__["data"][0]
     else:

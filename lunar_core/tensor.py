@@ -188,9 +188,7 @@ class Tensor:
             self.node = Leaf(self)
         elif not value and self.node is not None:
             if not isinstance(self.node, Leaf):
-                raise GradientError(
-                    f"requires_grad=False on the result of {self.node.name}", hint="use y = x.detach()"
-                )
+                raise GradientError(f"requires_grad=False on the result of {self.node.name}", hint="use y = x.detach()")
             self.node = None
         return self
 

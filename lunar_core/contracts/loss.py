@@ -25,7 +25,9 @@ class Loss(Component):
 
     kind: ClassVar[str] = "loss"
 
-    reduction: str = field(default="mean", validator=one_of("mean", "sum", "none"), kw_only=True, doc="mean, sum or none")
+    reduction: str = field(
+        default="mean", validator=one_of("mean", "sum", "none"), kw_only=True, doc="mean, sum or none"
+    )
 
     def elements(self, pred: Any, target: Any) -> tuple[Tensor, Any]:
         """(losses, weights): the loss of each element, already weighted, and the weights that the mean divides by.

@@ -6,6 +6,7 @@ give a raw array, which is how gradient rules use the same functions.
 
 from .. import autograd
 from .activation import elu, erf, gelu, leaky_relu, relu, sigmoid, silu, softplus
+from .average_pooling import avg_pool2d, avg_pool2d_grad
 from .bitwise import (
     bitwise_and,
     bitwise_invert,
@@ -21,6 +22,7 @@ from .bitwise import (
 from .complexes import angle, imag, real
 from .conv import channel_sum, conv1d, conv2d, conv2d_input_grad, conv2d_weight_grad, conv_transpose2d
 from .decompositions import cholesky, eigh, eigvalsh, qr, svd, svdvals
+from .cross_entropy import bce_with_logits, cross_entropy, cross_entropy_grad
 from .dropout import draw_mask, dropout, masked
 from .elementwise import *  # noqa: F403
 from .fft import (
@@ -48,23 +50,9 @@ from .indexing import at, embedding, getitem, index_scatter, one_hot, scatter_al
 from .inverse import det, inv, lstsq, pinv, slogdet, solve
 from .linalg import einsum, linear, matmul, outer, tensordot
 from .matrix import cross, dot, kron, matrix_norm, matrix_power, matrix_transpose, trace, vecdot
-from .normalization import (
-    batch_moments,
-    batch_norm,
-    batch_norm_grad,
-    batch_norm_inference,
-    channel_affine,
-    layer_norm,
-    layer_norm_grad,
-)
-from .pooling import (
-    avg_pool2d,
-    avg_pool2d_grad,
-    max_pool2d,
-    max_pool2d_grad,
-    max_pool2d_grad_grad,
-    max_pool2d_with_index,
-)
+from .layer_norm import layer_norm, layer_norm_grad
+from .max_pooling import max_pool2d, max_pool2d_grad, max_pool2d_grad_grad, max_pool2d_with_index
+from .normalization import batch_moments, batch_norm, batch_norm_grad, batch_norm_inference, channel_affine
 from .rearrange import (
     chunk,
     diag,
@@ -124,7 +112,7 @@ from .sorting import (
     topk,
     unique,
 )
-from .softmax import bce_with_logits, cross_entropy, cross_entropy_grad, log_softmax, softmax
+from .softmax import log_softmax, softmax
 from . import methods, numpy_protocol  # isort: skip
 import sys as _sys
 

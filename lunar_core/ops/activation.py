@@ -1,7 +1,7 @@
 """Activations: relu and its kin, sigmoid, softplus, silu, erf, gelu.
 
-All are elementwise and keep the memory order of their input. What they do at infinity and to NaN is what their formula's
-limit is: ``relu(nan)`` is NaN, ``sigmoid(-inf)`` is 0, ``softplus(inf)`` is infinity.
+All are elementwise and keep the memory order of their input. What they do at infinity and to NaN is what their
+formula's limit is: ``relu(nan)`` is NaN, ``sigmoid(-inf)`` is 0, ``softplus(inf)`` is infinity.
 """
 
 from __future__ import annotations
@@ -34,7 +34,11 @@ def _in_chunks(compute: Callable[..., Any], *arrays: Any) -> Any:
     Large NumPy arrays of one layout are cut; all else, Tensors too, is computed as a whole.
     """
     x = arrays[0]
-    if type(x) is not np.ndarray or x.size <= _CHUNK or any(a.strides != x.strides or a.shape != x.shape for a in arrays):
+    if (
+        type(x) is not np.ndarray
+        or x.size <= _CHUNK
+        or any(a.strides != x.strides or a.shape != x.shape for a in arrays)
+    ):
         return compute(*arrays)
     flats = [_flat(a) for a in arrays]
     if any(flat is None for flat in flats):
@@ -193,7 +197,8 @@ _softplus = Op(
 def softplus(x: Any, beta: float = 1.0) -> Any:
     """``log(1 + exp(beta * x)) / beta``, a smooth relu, without overflow.
 
-    PyTorch returns ``x`` itself where ``beta * x > 20``; here the formula holds everywhere, which differs by 2e-9 at most.
+    PyTorch returns ``x`` itself where ``beta * x > 20``; here the formula holds everywhere, which differs by 2e-9 at
+    most.
     """
     return _softplus(x, beta=float(beta))
 
@@ -215,7 +220,8 @@ silu = Op(
 
 # -- erf and gelu ------------------------------------------------------------------------------------------------------
 
-# erf(x) = x P(x^2) / Q(x^2) for |x| <= 3.925, beyond which float32 has only +-1: the best relative fit with these degrees
+# erf(x) = x P(x^2) / Q(x^2) for |x| <= 3.925, beyond which float32 has only +-1: the best relative fit with these
+# degrees
 _P32 = (2.0460439529e-6, 2.8484330113690644e-4, 3.7725085404e-3, 5.2769159293e-2, 0.19059268072823338, 1.12837914578385)
 _Q32 = (3.8047933120e-5, 1.1638490585722e-3, 1.4983109595357e-2, 0.11418226996321526, 0.5022410503720488, 1.0)
 

@@ -1,4 +1,4 @@
-"""More activations: the bounded and shrinking piecewise-linear ones, SELU and CELU, mish, log-sigmoid, PReLU, sparsemax.
+"""More activations: bounded and shrinking piecewise-linear ones, PReLU, SELU, CELU, mish, log-sigmoid, sparsemax.
 
 Each op here has a rule of its own because that keeps one array for the backward pass where the formula spelled out
 would keep several, or because it is exact where the formula cancels. At a kink the slope is PyTorch's.
@@ -204,7 +204,10 @@ _scaled_elu = Op(
             ({"alpha": 1.0, "scale": 1.0, "steepness": 1.0}, lambda t, x: t.nn.functional.celu(x)),
             # PyTorch's gradient rounds 1 / alpha to float32, also in float64: an alpha that this does not touch
             ({"alpha": 0.5, "scale": 1.0, "steepness": 2.0}, lambda t, x: t.nn.functional.celu(x, 0.5)),
-            ({"alpha": 0.4, "scale": 1.5, "steepness": 2.5}, lambda t, x: 1.5 * t.where(x > 0, x, 0.4 * t.expm1(2.5 * x))),
+            (
+                {"alpha": 0.4, "scale": 1.5, "steepness": 2.5},
+                lambda t, x: 1.5 * t.where(x > 0, x, 0.4 * t.expm1(2.5 * x)),
+            ),
         ],
     ),
     doc="``scale * x`` where positive, else ``scale * alpha * (exp(steepness * x) - 1)``.",
@@ -217,14 +220,14 @@ def selu(x: Any) -> Any:
 
 
 def celu(x: Any, alpha: float = 1.0) -> Any:
-    """``max(x, 0) + min(0, alpha * (exp(x / alpha) - 1))``, whose slope is continuous for any ``alpha`` (arXiv:1704.07483)."""
+    """``max(x, 0) + min(0, alpha * (exp(x / alpha) - 1))``, with a slope that is continuous (arXiv:1704.07483)."""
     if not alpha > 0:
         raise HyperparameterError(f"celu: alpha must be > 0, got {alpha!r}")
     return _scaled_elu(x, alpha=float(alpha), scale=1.0, steepness=1.0 / alpha)
 
 
 def _mish_forward(xp: Any, x: Any) -> Any:
-    # tanh(log(1 + e)) = n / (n + 2) with n = e (e + 2), which has no cancellation; beyond the bound it is 1 in this dtype
+    # tanh(log(1 + e)) = n / (n + 2) with n = e (e + 2), which never cancels; beyond the bound it rounds to 1
     e = xp.exp(xp.minimum(x, 5.0 if x.dtype == np.float16 else 20.0))
     n = e * (e + 2)
     return x * (n / (n + 2))

@@ -1,9 +1,9 @@
 """The reference kernels of convolution: windows gathered into the rows of a matrix, then one matrix product.
 
-The three products that are closed under differentiation live here for raw arrays of any array library: the correlation
-itself, its adjoint in the images, and its adjoint in the weight. Images come NCHW-shaped in any memory order; results are
-channels-last in memory. Windows are gathered block by block, so that the matrix of windows, which holds every pixel
-``kh * kw`` times, never exceeds a fixed size.
+The three products that are closed under differentiation live here for raw arrays of any array library: the
+correlation itself, its adjoint in the images, and its adjoint in the weight. Images come NCHW-shaped in any memory
+order; results are channels-last in memory. Windows are gathered block by block, so that the matrix of windows, which
+holds every pixel ``kh * kw`` times, never exceeds a fixed size.
 
 Depthwise convolution (one input channel for each group) would be a product of thin matrices; there it is a sum over the
 ``kh * kw`` taps instead.
@@ -41,7 +41,9 @@ class _Scratch(threading.local):
 _scratch = _Scratch()
 
 
-def _strided(xp: Any, x: Any, shape: tuple[int, ...], strides: tuple[int, ...], offset: int = 0, dtype: Any = None) -> Any:
+def _strided(
+    xp: Any, x: Any, shape: tuple[int, ...], strides: tuple[int, ...], offset: int = 0, dtype: Any = None
+) -> Any:
     """A view of the contiguous array ``x`` with any shape and strides."""
     if xp is np:  # as_strided does the same and takes ten times longer
         return np.ndarray(shape, dtype or x.dtype, x, offset, strides)
@@ -126,9 +128,7 @@ def _parts(groups: int, *channels: int) -> Iterator[tuple[slice, ...]]:
         yield tuple(slice(i * (c // groups), (i + 1) * (c // groups)) for c in channels)
 
 
-def correlate(
-    xp: Any, x: Any, w: Any, stride: Pair, pads: Pads, dilation: Pair, counts: Pair, groups: int
-) -> Any:
+def correlate(xp: Any, x: Any, w: Any, stride: Pair, pads: Pads, dilation: Pair, counts: Pair, groups: int) -> Any:
     """x (N, C, H, W), w (O, C / groups, kh, kw) -> (N, O, OH, OW)."""
     n, c, height, width = x.shape
     o, per_group, kh, kw = w.shape
@@ -145,9 +145,7 @@ def correlate(
     return channels_first(out.reshape(n, oh, ow, o))
 
 
-def input_gradient(
-    xp: Any, g: Any, w: Any, size: Pair, stride: Pair, pads: Pads, dilation: Pair, groups: int
-) -> Any:
+def input_gradient(xp: Any, g: Any, w: Any, size: Pair, stride: Pair, pads: Pads, dilation: Pair, groups: int) -> Any:
     """The adjoint of :func:`correlate` in its images: g (N, O, OH, OW) -> (N, C, *size)."""
     n, o = g.shape[:2]
     per_group, *kernel = w.shape[1:]
@@ -284,9 +282,7 @@ def _scatter_depthwise(xp: Any, g: Any, w: Any, out: Any, stride: Pair, pads: Pa
                 target += part
 
 
-def _depthwise_weight_gradient(
-    xp: Any, x: Any, g: Any, kernel: Pair, stride: Pair, pads: Pads, dilation: Pair
-) -> Any:
+def _depthwise_weight_gradient(xp: Any, x: Any, g: Any, kernel: Pair, stride: Pair, pads: Pads, dilation: Pair) -> Any:
     c = x.shape[1]
     n, o, oh, ow = g.shape
     kh, kw = kernel

@@ -1,8 +1,8 @@
 """Convolution of images: conv2d, its adjoints, conv1d and conv_transpose2d.
 
 "Convolution" is the field's word for cross-correlation: the kernel is not mirrored. Three ops are closed under
-differentiation, so that any order works: the convolution itself, its gradient in the input and its gradient in the weight;
-each one's rule is made of the other two. All three are dispatched to kernel providers.
+differentiation, so that any order works: the convolution itself, its gradient in the input and its gradient in the
+weight; each one's rule is made of the other two. All three are dispatched to kernel providers.
 """
 
 from __future__ import annotations
@@ -21,7 +21,6 @@ from .windows import (
     Pads,
     Pair,
     channels_first,
-    channels_last,
     check_images,
     extent,
     hashable,
@@ -55,7 +54,8 @@ def _together(op: str, x: Any, y: Any) -> tuple[Any, Any]:
 # -- sums over pixels --------------------------------------------------------------------------------------------------
 
 
-def _channel_sum_forward(xp: Any, x: Any) -> Any:
+def sum_channels(xp: Any, x: Any) -> Any:
+    """The forward of :data:`channel_sum`, for raw arrays."""
     order = (0, *range(2, x.ndim), 1)
     y = x.transpose(order)
     c = x.shape[1]
@@ -71,7 +71,7 @@ def _channel_sum_forward(xp: Any, x: Any) -> Any:
 
 channel_sum = Op(
     "channel_sum",
-    _channel_sum_forward,
+    sum_channels,
     lambda F, g, shape, need: (F.broadcast_to(g.reshape((1, shape[1]) + (1,) * (len(shape) - 2)), shape),),
     save=Shape(0),
     abstract=lambda x: Spec(x.shape[1:2], x.dtype),
@@ -203,7 +203,9 @@ def _conv2d_samples() -> list[Sample]:
     for i, case in enumerate(_CASES):
         x = array(i, case[0]) if i % 2 else _image(i, case[0])
         bias = array(i + 90, case[1][:1]) if i % 3 else None
-        samples.append(Sample((x, array(i + 40, case[1]), bias), _geometry(case), torch=_torch_conv(case, bias is not None)))
+        samples.append(
+            Sample((x, array(i + 40, case[1]), bias), _geometry(case), torch=_torch_conv(case, bias is not None))
+        )
     return samples
 
 
@@ -303,9 +305,9 @@ def conv2d(
     ``OH = (H + top + bottom - dilation * (kh - 1) - 1) // stride + 1``. The result lies channels-last in memory, except
     for a 1x1 kernel over images that do not.
 
-    ``stride`` and ``dilation`` are ints or pairs (vertical, horizontal). ``padding`` is an int, a pair,
-    ``((top, bottom), (left, right))``, ``"valid"`` (none) or ``"same"`` (OH = ceil(H / stride); an odd total has the extra
-    row at the bottom, the extra column at the right). ``groups`` splits input and output channels into independent
+    ``stride`` and ``dilation`` are ints or pairs (vertical, horizontal). ``padding`` is an int, a pair, ``((top,
+    bottom), (left, right))``, ``"valid"`` (none) or ``"same"`` (OH = ceil(H / stride); an odd total has the extra row
+    at the bottom, the extra column at the right). ``groups`` splits input and output channels into independent
     convolutions; ``groups == C`` is depthwise.
 
     Raises :class:`ShapeError` where channels, groups, bias or kernel do not fit the images.
@@ -323,7 +325,8 @@ def conv1d(
 ) -> Any:
     """1-D convolution of sequences: x (N, C, L), weight (O, C / groups, k), bias (O,) or ``None`` -> (N, O, OL).
 
-    ``padding`` is an int, a pair (before, after), ``"same"`` or ``"valid"``; otherwise as :func:`conv2d`, which computes it.
+    ``padding`` is an int, a pair (before, after), ``"same"`` or ``"valid"``; otherwise as :func:`conv2d`, which
+    computes it.
     """
     if x.ndim != 3 or weight.ndim != 3:
         raise ShapeError(
@@ -348,9 +351,9 @@ def conv_transpose2d(
 ) -> Any:
     """Transposed convolution, the adjoint of :func:`conv2d` in its images.
 
-    Shapes: x (N, C, H, W), weight (C, O / groups, kh, kw), bias (O,) or ``None`` -> (N, O, OH, OW) with
-    ``OH = (H - 1) * stride - top - bottom + dilation * (kh - 1) + output_padding + 1``. ``padding`` crops the result: an
-    int, a pair or ``((top, bottom), (left, right))``. ``output_padding`` (int or pair, less than the stride) picks the size
+    Shapes: x (N, C, H, W), weight (C, O / groups, kh, kw), bias (O,) or ``None`` -> (N, O, OH, OW) with ``OH = (H -
+    1) * stride - top - bottom + dilation * (kh - 1) + output_padding + 1``. ``padding`` crops the result: an int, a
+    pair or ``((top, bottom), (left, right))``. ``output_padding`` (int or pair, less than the stride) picks the size
     among those that the convolution would have mapped to (H, W).
     """
     check_images(x.shape, "conv_transpose2d")
@@ -359,7 +362,10 @@ def conv_transpose2d(
             f"conv_transpose2d: weight of shape {tuple(weight.shape)} does not fit images {tuple(x.shape)} in {groups} "
             "groups; expected (C, O / groups, kh, kw) with groups dividing C"
         )
-    stride, dilation = pair(hashable(stride), "stride", "conv_transpose2d"), pair(hashable(dilation), "dilation", "conv_transpose2d")
+    stride, dilation = (
+        pair(hashable(stride), "stride", "conv_transpose2d"),
+        pair(hashable(dilation), "dilation", "conv_transpose2d"),
+    )
     extra = pair(hashable(output_padding), "output_padding", "conv_transpose2d", 0)
     kernel = tuple(weight.shape[2:])
     pads = padding_of(hashable(padding), x.shape[2:], kernel, stride, dilation, "conv_transpose2d")

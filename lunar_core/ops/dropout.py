@@ -44,12 +44,14 @@ masked = Op(
 )
 
 
-def draw_mask(x: Any, rate: float, generator: np.random.Generator, shape: tuple[int, ...] | None = None) -> tuple[Any, float]:
+def draw_mask(
+    x: Any, rate: float, generator: np.random.Generator, shape: tuple[int, ...] | None = None
+) -> tuple[Any, float]:
     """A bool mask on the device of ``x`` that is False with probability ``rate``, and the scale that keeps the mean.
 
-    ``rate`` is rounded to 1/65536, and the scale is that of the rounded one. The mask belongs to the positions of ``shape``
-    (default: of ``x``) in C order, whatever the memory order of ``x``. On a device one number is drawn from ``generator``
-    and seeds the device's own.
+    ``rate`` is rounded to 1/65536, and the scale is that of the rounded one. The mask belongs to the positions of
+    ``shape`` (default: of ``x``) in C order, whatever the memory order of ``x``. On a device one number is drawn from
+    ``generator`` and seeds the device's own.
     """
     raw = x.data if isinstance(x, Tensor) else x
     shape = tuple(raw.shape) if shape is None else tuple(shape)
@@ -66,8 +68,8 @@ def draw_mask(x: Any, rate: float, generator: np.random.Generator, shape: tuple[
 def dropout(x: Any, rate: float, generator: np.random.Generator) -> Any:
     """``x`` with each element set to 0 with probability ``rate`` and the others scaled by ``1 / (1 - rate)``.
 
-    ``generator`` draws the mask, in training from a stream: ``lc.random.stream("dropout").next()``. ``rate`` 0 gives ``x``
-    itself, 1 gives zeros; another one is rounded to 1/65536. The mask is kept for the backward pass as bytes.
+    ``generator`` draws the mask, in training from a stream: ``lc.random.stream("dropout").next()``. ``rate`` 0 gives
+    ``x`` itself, 1 gives zeros; another one is rounded to 1/65536. The mask is kept for the backward pass as bytes.
 
     Source: N. Srivastava et al., Dropout, JMLR 15 (2014); the scaling at training time is "inverted" dropout.
     """

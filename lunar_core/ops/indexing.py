@@ -74,10 +74,8 @@ def read(x: Any, index: Any) -> Any:
 
 def _scatter_forward(xp: Any, g: Any, shape: tuple[int, ...], index: Any) -> Any:
     out = xp.zeros(shape, g.dtype)
-    if _is_basic(index):
-        out[index] = g
-    elif isinstance(index, backend.BACKENDS[type(out)].array_type) and index.dtype == bool:
-        out[index] = g
+    if _is_basic(index) or (type(index) is type(out) and index.dtype == bool):
+        out[index] = g  # no place twice
     else:
         backend.of(out).scatter_add(out, index, g)
     return out

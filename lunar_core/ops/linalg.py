@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import ShapeError
-from ..op import Op, Sample, Shape, Spec
+from ..op import INPUTS, Op, Sample, Shape, Spec
 from .common import array
 
 
@@ -176,7 +176,7 @@ def _einsum_vjp(F: Any, g: Any, saved: Any, need: Any, subscripts: str) -> Any:
     """Each input's gradient is an einsum of the output's gradient with the other inputs."""
     inputs, output = subscripts.split("->")
     terms = inputs.split(",")
-    results = []
+    results: list[Any] = []
     for i, (term, needed) in enumerate(zip(terms, need)):
         if not needed:
             results.append(None)
@@ -200,39 +200,32 @@ def _einsum_spec(*specs: Spec, subscripts: str) -> Spec:
     return Spec(tuple(sizes[c] for c in output), np.result_type(*[s.dtype for s in specs]))
 
 
-_EINSUM = {1: (0,), 2: (0, 1), 3: (0, 1, 2), 4: (0, 1, 2, 3)}
+def _einsum_samples() -> list[Sample]:
+    table = [
+        ("ab->ba", [(2, 3)]), ("ab->", [(2, 3)]), ("ij,jk->ik", [(2, 3), (3, 4)]), ("bij,bjk->bik", [(2, 2, 3), (2, 3, 2)]),
+        ("ij,jk,kl->il", [(2, 3), (3, 4), (4, 2)]), ("a,ab,b,c->ac", [(2,), (2, 3), (3,), (4,)]), ("ij,kl->ik", [(2, 3), (2, 2)]),
+    ]  # fmt: skip
+
+    def sample(subscripts: str, shapes: list[tuple[int, ...]]) -> Sample:
+        arrays = tuple(array(i, shape) for i, shape in enumerate(shapes))
+        return Sample(arrays, {"subscripts": subscripts}, torch=lambda t, *xs: t.einsum(subscripts, *xs))
+
+    return [sample(*row) for row in table]
 
 
-def _einsum_op(count: int) -> Op:
-    subscripts = {1: "ab->ba", 2: "ij,jk->ik", 3: "ij,jk,kl->il", 4: "a,ab,b,c->ac"}[count]
-    shapes = {1: [(2, 3)], 2: [(2, 3), (3, 4)], 3: [(2, 3), (3, 4), (4, 2)], 4: [(2,), (2, 3), (3,), (4,)]}[count]
-    arrays = tuple(array(i, s) for i, s in enumerate(shapes))
-    return Op(
-        f"einsum_{count}",
-        lambda xp, *xs, subscripts: xp.einsum(subscripts, *xs, optimize=len(xs) > 1),
-        _einsum_vjp,
-        save=_EINSUM[count],
-        abstract=_einsum_spec,
-        samples=[
-            Sample(arrays, {"subscripts": subscripts}, torch=lambda t, *xs: t.einsum(subscripts, *xs)),
-            Sample(
-                (array(9, (2, 3)),) + arrays[1:] if count == 1 else arrays, {"subscripts": _summed(subscripts)},
-                torch=lambda t, *xs: t.einsum(_summed(subscripts), *xs),
-            ),
-        ],
-        doc="Einstein summation.",
-    )  # fmt: skip
-
-
-def _summed(subscripts: str) -> str:
-    return subscripts.split("->")[0] + "->"
-
-
-_einsum_ops = {count: _einsum_op(count) for count in _EINSUM}
+_einsum = Op(
+    "einsum",
+    lambda xp, *xs, subscripts: xp.einsum(subscripts, *xs, optimize=len(xs) > 1),
+    _einsum_vjp,
+    save=INPUTS,
+    abstract=_einsum_spec,
+    samples=_einsum_samples,
+    doc="Einstein summation.",
+)
 
 
 def einsum(subscripts: str, *arrays: Any) -> Any:
-    """Einstein summation over one to four arrays, contraction order optimised: ``einsum("bij,bjk->bik", x, y)``.
+    """Einstein summation, contraction order optimised: ``einsum("bij,bjk->bik", x, y)``.
 
     Labels are letters; ``...`` and a repeated label within one term are not supported.
     """
@@ -241,8 +234,8 @@ def einsum(subscripts: str, *arrays: Any) -> Any:
         raise ShapeError("einsum: '...' is not supported", hint="name every axis by a letter")
     inputs, arrow, output = text.partition("->")
     terms = inputs.split(",")
-    if len(terms) != len(arrays) or len(arrays) not in _einsum_ops:
-        raise ShapeError(f"einsum: {subscripts!r} names {len(terms)} arrays, {len(arrays)} were given (1 to 4 are taken)")
+    if len(terms) != len(arrays):
+        raise ShapeError(f"einsum: {subscripts!r} names {len(terms)} arrays, {len(arrays)} were given")
     sizes: dict[str, int] = {}
     for term, x in zip(terms, arrays):
         if len(term) != x.ndim or len(set(term)) != len(term):
@@ -254,4 +247,4 @@ def einsum(subscripts: str, *arrays: Any) -> Any:
         output = "".join(sorted(c for c in sizes if inputs.count(c) == 1))
     if len(set(output)) != len(output) or not set(output) <= set(sizes):
         raise ShapeError(f"einsum: output {output!r} must name axes of the inputs, each once")
-    return _einsum_ops[len(arrays)](*arrays, subscripts=f"{inputs}->{output}")
+    return _einsum(*arrays, subscripts=f"{inputs}->{output}")

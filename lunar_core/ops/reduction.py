@@ -79,7 +79,7 @@ def _axes(axis: Any, x: Any, name: str) -> Any:
 def _mean_forward(xp: Any, x: Any, axis: Any, keepdims: bool) -> Any:
     if xp is not np or x.dtype.kind not in "fc" or x.dtype == np.float16:
         return xp.mean(x, axis=axis, keepdims=keepdims)
-    total = np.add.reduce(x, axis, None, None, keepdims)
+    total = np.add.reduce(x, axis, None, None, keepdims)  # type: ignore[call-arg]
     n = x.size // total.size if total.size else 0
     if not n:
         return np.mean(x, axis=axis, keepdims=keepdims)
@@ -97,7 +97,7 @@ def _reducer(ufunc: np.ufunc) -> Any:
         if xp is np:
             if axis is None and not keepdims and x.dtype.kind in "fc":  # into an array, where NumPy would give a scalar
                 return reduce(x, None, None, np.empty((), x.dtype))
-            return reduce(x, axis, None, None, keepdims)
+            return reduce(x, axis, None, None, keepdims)  # type: ignore[call-overload]
         return getattr(xp, name)(x, axis=axis, keepdims=keepdims)
 
     return forward

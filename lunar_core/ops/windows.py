@@ -1,7 +1,7 @@
 """What convolution and pooling share: sizes of sliding windows, and the memory order of images.
 
-Images have shape (N, C, H, W). The heavy kernels like them channels-last in memory, (N, H, W, C), because a window's row
-then is one contiguous run; they return NCHW-shaped views of such arrays, and elementwise functions keep that order.
+Images have shape (N, C, H, W). The heavy kernels like them channels-last in memory, (N, H, W, C), because a window's
+row then is one contiguous run; they return NCHW-shaped views of such arrays, and elementwise functions keep that order.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ def hashable(value: Any) -> Any:
 def pair(value: Any, what: str, op: str, low: int = 1) -> Pair:
     """An int for both axes or a pair (vertical, horizontal), each at least ``low``."""
     both = value if isinstance(value, tuple) else (value, value)
-    if len(both) != 2 or not all(isinstance(n, (int, np.integer)) and not isinstance(n, bool) and n >= low for n in both):
+    if len(both) != 2 or not all(isinstance(n, (int, np.integer)) and n >= low and n is not True for n in both):
         raise ShapeError(f"{op}: {what} must be an int or a pair of ints, each at least {low}, got {value!r}")
     return int(both[0]), int(both[1])
 
@@ -38,8 +38,8 @@ def extent(kernel: int, dilation: int) -> int:
 def padding_of(padding: Any, size: Pair, kernel: Pair, stride: Pair, dilation: Pair, op: str) -> Pads:
     """``padding`` in any of its spellings as ((top, bottom), (left, right)).
 
-    ``"valid"`` is none. ``"same"`` makes the output ``ceil(size / stride)``; an odd total puts the extra row at the bottom
-    and the extra column at the right, as PyTorch and TensorFlow do.
+    ``"valid"`` is none. ``"same"`` makes the output ``ceil(size / stride)``; an odd total puts the extra row at the
+    bottom and the extra column at the right, as PyTorch and TensorFlow do.
     """
     if padding == "valid":
         return (0, 0), (0, 0)
@@ -58,7 +58,7 @@ def padding_of(padding: Any, size: Pair, kernel: Pair, stride: Pair, dilation: P
 
 
 def window_count(size: int, kernel: int, stride: int, pads: Pair, dilation: int, ceil_mode: bool = False) -> int:
-    """How many windows fit along one axis. With ``ceil_mode`` a last window may hang over the end, if it starts inside."""
+    """How many windows fit along one axis. With ``ceil_mode`` a last one may hang over the end, if it starts inside."""
     room = size + pads[0] + pads[1] - extent(kernel, dilation)
     if not ceil_mode:
         return room // stride + 1

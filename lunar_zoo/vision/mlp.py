@@ -36,7 +36,9 @@ class MLP(Model):
     hidden: tuple[int, ...] = field(default=(64, 64), validator=positive, doc="widths of the hidden layers")
     num_classes: int = field(default=10, validator=positive, doc="size of the result")
     activation: Activation = field(factory=ReLU, converter=as_activation, doc="activation, or the registry name of one")
-    dropout: float = field(default=0.0, validator=in_range(0, 1, include_high=False), doc="dropout after each hidden layer")
+    dropout: float = field(
+        default=0.0, validator=in_range(0, 1, include_high=False), doc="dropout after each hidden layer"
+    )
 
     def setup(self) -> None:
         parts: list[Any] = []

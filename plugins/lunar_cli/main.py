@@ -35,10 +35,16 @@ class Commands(click.Group):
         return sorted({*registry.names("command"), *self.commands})
 
     def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
+        from lunar_core.errors import PluginError
         from lunar_core.plugins import registry
 
         if name in registry.names("command"):
-            return load_command(name)
+            try:
+                return load_command(name)
+            except PluginError:
+                if ctx.resilient_parsing:  # completion looks at every command: a broken one must not end it
+                    return None
+                raise
         self._ask_hook_plugins()
         return self.commands.get(name)
 

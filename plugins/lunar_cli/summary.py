@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import importlib.util
+import re
 from importlib.machinery import SourceFileLoader
 from pathlib import Path
 
@@ -11,7 +12,7 @@ _MOST_STEPS = 4  # of re-exports from module to module
 
 
 def summary(target: str) -> str:
-    """The first line of the docstring of ``module:Name``; empty when the source does not tell.
+    """The first sentence of the docstring of ``module:Name``; empty when the source does not tell.
 
     Only files are read, so a listing stays quick and survives plugins that cannot be imported.
     """
@@ -20,7 +21,9 @@ def summary(target: str) -> str:
         doc = _docstring(module, name.partition(".")[0], _MOST_STEPS)
     except (OSError, SyntaxError, ValueError, RecursionError, ImportError):
         return ""
-    return (doc or "").strip().partition("\n")[0].strip()
+    paragraph = " ".join((doc or "").strip().partition("\n\n")[0].split())
+    sentence = re.match(r".*?\.(?= |$)", paragraph)  # a point inside of 2.5 or lc.layers ends none
+    return sentence[0] if sentence else paragraph
 
 
 def _docstring(module: str, name: str, steps: int) -> str | None:

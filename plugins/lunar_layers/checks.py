@@ -29,4 +29,6 @@ def require_images(layer: str, x: Any, channels: int | None = None, detail: str 
         hint = None
         if shape[3] == channels:
             hint = "the channels seem to come last (NHWC): x.transpose(0, 3, 1, 2) puts them where they belong"
-        raise ShapeError(f"{layer} expects NCHW inputs with {channels} channels on axis 1{detail}, got {shape}", hint=hint)
+        raise ShapeError(
+            f"{layer} expects NCHW inputs with {channels} channels on axis 1{detail}, got {shape}", hint=hint
+        )

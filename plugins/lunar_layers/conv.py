@@ -25,16 +25,16 @@ class Conv2D(Layer):
     ``y[n, o, i, j] = bias[o] + sum over c, u, v of weight[o, c, u, v] * x[n, c, i * stride + u * dilation, ...]``
 
     Shapes: x (N, C, H, W) -> y (N, out_channels, H', W') with ``H' = (H + padding - dilation * (kernel - 1) - 1) //
-    stride + 1``, where ``padding`` counts both sides; ``weight`` (out_channels, C / groups, kernel height, kernel width),
-    ``bias`` (out_channels,), both laid out as PyTorch's.
+    stride + 1``, where ``padding`` counts both sides; ``weight`` (out_channels, C / groups, kernel height, kernel
+    width), ``bias`` (out_channels,), both laid out as PyTorch's.
 
     ``kernel_size``, ``stride`` and ``dilation`` are one int, or a pair (vertical, horizontal). ``padding`` is that, or
     ((top, bottom), (left, right)), or ``"valid"`` (none, the default), or ``"same"``: ``H' = ceil(H / stride)``, an odd
     row or column going to the bottom or right (TensorFlow's rule, which is PyTorch's where PyTorch has one). The border
     is filled with zeros. With ``groups``, each group of output channels sees its own group of input channels.
 
-    The channels are learned from the first call, whose dtype and device the parameters take, unless ``in_channels`` says
-    them. Weights start as :class:`~lunar_layers.initializers.HeNormal`, biases at zero.
+    The channels are learned from the first call, whose dtype and device the parameters take, unless ``in_channels``
+    says them. Weights start as :class:`~lunar_layers.initializers.HeNormal`, biases at zero.
 
     Raises:
         ShapeError: inputs without a channel axis or with other channels, or smaller than the kernel.
@@ -53,7 +53,9 @@ class Conv2D(Layer):
         default=None, validator=positive, kw_only=True, doc="channels of the input; None learns them"
     )
     use_bias: bool = field(default=True, kw_only=True, doc="add a learned offset to each channel")
-    weight_init: Initializer = field(factory=HeNormal, converter=as_initializer, kw_only=True, doc="initializer of weight")
+    weight_init: Initializer = field(
+        factory=HeNormal, converter=as_initializer, kw_only=True, doc="initializer of weight"
+    )
     bias_init: Initializer = field(factory=Zeros, converter=as_initializer, kw_only=True, doc="initializer of bias")
 
     def __attrs_post_init__(self) -> None:
@@ -69,7 +71,9 @@ class Conv2D(Layer):
     def build(self, x: Any) -> None:
         self._check(x)
         if x.shape[1] % self.groups or not x.shape[1]:
-            raise hyperparameter_error(self, "groups", self.groups, f"a divisor of the {x.shape[1]} channels of the input")
+            raise hyperparameter_error(
+                self, "groups", self.groups, f"a divisor of the {x.shape[1]} channels of the input"
+            )
         self.in_channels = x.shape[1]
         kernel = self.kernel_size if isinstance(self.kernel_size, tuple) else (self.kernel_size,) * 2
         shape = (self.out_channels, self.in_channels // self.groups, *kernel)
@@ -79,7 +83,13 @@ class Conv2D(Layer):
     def forward(self, x: Any) -> Any:
         self._check(x)
         return ops.conv2d(
-            x, self.weight, self.bias, stride=self.stride, padding=self.padding, dilation=self.dilation, groups=self.groups
+            x,
+            self.weight,
+            self.bias,
+            stride=self.stride,
+            padding=self.padding,
+            dilation=self.dilation,
+            groups=self.groups,
         )
 
     def _check(self, x: Any) -> None:

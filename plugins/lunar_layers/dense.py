@@ -36,7 +36,9 @@ class Dense(Layer):
         default=None, validator=positive, kw_only=True, doc="size of the last axis of the input; None learns it"
     )
     use_bias: bool = field(default=True, kw_only=True, doc="add a learned offset")
-    weight_init: Initializer = field(factory=HeNormal, converter=as_initializer, kw_only=True, doc="initializer of weight")
+    weight_init: Initializer = field(
+        factory=HeNormal, converter=as_initializer, kw_only=True, doc="initializer of weight"
+    )
     bias_init: Initializer = field(factory=Zeros, converter=as_initializer, kw_only=True, doc="initializer of bias")
 
     def input_spec(self) -> Spec | None:
@@ -74,5 +76,7 @@ class Linear(Dense):
     in_features: int = field(validator=positive, doc="size of the last axis of the input")
     out_features: int = field(validator=positive, doc="size of the last axis of the result")
     use_bias: bool = field(default=True, kw_only=True, doc="add a learned offset")
-    weight_init: Initializer = field(factory=HeNormal, converter=as_initializer, kw_only=True, doc="initializer of weight")
+    weight_init: Initializer = field(
+        factory=HeNormal, converter=as_initializer, kw_only=True, doc="initializer of weight"
+    )
     bias_init: Initializer = field(factory=Zeros, converter=as_initializer, kw_only=True, doc="initializer of bias")

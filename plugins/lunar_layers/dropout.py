@@ -11,8 +11,9 @@ from lunar_layers.checks import require_floating
 
 
 class Dropout(Layer):
-    """In training, each element is set to 0 with probability ``p`` and the others are divided by ``1 - p``; in evaluation
-    the input is returned as it is.
+    """In training, elements become 0 with probability ``p`` and the others are divided by ``1 - p``.
+
+    In evaluation the input is returned as it is.
 
     The n-th mask after :func:`lunar_core.seed` depends on the seed, the input's shape and n alone (stream "dropout").
     ``p=0`` draws none, ``p=1`` gives zeros; in between ``p`` counts in steps of 1/65536.

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from lunar_core import ops
 from lunar_core.component import field, hyperparameter_error, non_negative, positive
 from lunar_core.contracts.initializer import Initializer
@@ -11,8 +13,6 @@ from lunar_core.contracts.layer import Layer
 from lunar_core.module import Parameter
 from lunar_core.op import Spec
 from lunar_layers.initializers import Normal, as_initializer
-
-import numpy as np
 
 
 class Embedding(Layer):
@@ -31,7 +31,9 @@ class Embedding(Layer):
     num_embeddings: int = field(validator=positive, doc="number of rows")
     embedding_dim: int = field(validator=positive, doc="size of a row")
     padding_idx: int | None = field(default=None, validator=non_negative, kw_only=True, doc="row that is not learned")
-    weight_init: Initializer = field(factory=Normal, converter=as_initializer, kw_only=True, doc="initializer of weight")
+    weight_init: Initializer = field(
+        factory=Normal, converter=as_initializer, kw_only=True, doc="initializer of weight"
+    )
 
     def __attrs_post_init__(self) -> None:
         if self.padding_idx is not None and self.padding_idx >= self.num_embeddings:

@@ -23,21 +23,21 @@ from lunar_layers.initializers import Ones, Zeros, as_initializer
 class BatchNorm2D(Layer):
     """``(x - mean) / sqrt(var + eps) * weight + bias`` for each channel.
 
-    Shapes: x (N, C, H, W) -> y of the same; ``weight``, ``bias``, ``running_mean``, ``running_var`` (C,). The channels are
-    learned from the first call, whose dtype and device the parameters take, unless ``num_features`` says them.
+    Shapes: x (N, C, H, W) -> y of the same; ``weight``, ``bias``, ``running_mean``, ``running_var`` (C,). The channels
+    are learned from the first call, whose dtype and device the parameters take, unless ``num_features`` says them.
 
     In training, mean and variance are those of the batch over N, H and W, and the running ones move towards them:
-    ``running = (1 - momentum) * running + momentum * batch``, with the unbiased variance of the batch. In evaluation the
-    running ones are used, so a result depends on its own image alone. ``momentum`` is PyTorch's, the share of the new
-    value (Keras' ``momentum=0.99`` is 0.01 here); ``None`` averages over all batches seen. Without
+    ``running = (1 - momentum) * running + momentum * batch``, with the unbiased variance of the batch. In evaluation
+    the running ones are used, so a result depends on its own image alone. ``momentum`` is PyTorch's, the share of the
+    new value (Keras' ``momentum=0.99`` is 0.01 here); ``None`` averages over all batches seen. Without
     ``track_running_stats`` the batch's statistics are used always.
 
     Source: S. Ioffe and C. Szegedy, Batch Normalization, ICML 2015; parameters, buffers and their updates are those of
     ``torch.nn.BatchNorm2d``.
 
     Raises:
-        ShapeError: inputs that are not NCHW or have other channels; in training, a single value per channel, which has no
-            variance.
+        ShapeError: inputs that are not NCHW or have other channels; in training, a single value per channel, which
+            has no variance.
         DTypeError: integer inputs.
     """
 
@@ -102,10 +102,10 @@ class BatchNorm2D(Layer):
 
 
 class LayerNorm(Layer):
-    """``(x - mean) / sqrt(var + eps) * weight + bias``, with mean and biased variance of each sample over its last axes.
+    """``(x - mean) / sqrt(var + eps) * weight + bias``, by mean and biased variance of each sample over its last axes.
 
-    Shapes: x (..., *normalized_shape) -> y of the same; ``weight`` and ``bias`` normalized_shape. By default the last axis
-    is normalised, whose size is learned from the first call. Training and evaluation do the same.
+    Shapes: x (..., *normalized_shape) -> y of the same; ``weight`` and ``bias`` normalized_shape. By default the last
+    axis is normalised, whose size is learned from the first call. Training and evaluation do the same.
 
     Source: J. L. Ba, J. R. Kiros and G. E. Hinton, Layer Normalization, arXiv:1607.06450; ``torch.nn.LayerNorm``.
 

@@ -13,16 +13,20 @@ from lunar_layers.checks import require_images
 class MaxPool2D(Layer):
     """The largest value of each window.
 
-    Shapes: x (N, C, H, W) -> y (N, C, H', W') with ``H' = (H + 2 * padding - dilation * (kernel - 1) - 1) // stride + 1``.
+    Shapes: x (N, C, H, W) -> y (N, C, H', W'),
+    ``H' = (H + 2 * padding - dilation * (kernel - 1) - 1) // stride + 1``.
+
     ``stride`` defaults to the window's size, so that windows do not overlap. A border never wins: it counts as minus
     infinity. Among equal values the first one of the window gets the gradient, as in PyTorch.
 
-    Arguments are one int, or a pair (vertical, horizontal). ``padding`` is at most half of the window. With ``ceil_mode`` a
-    last window that hangs over the end counts too, if it starts inside.
+    Arguments are one int, or a pair (vertical, horizontal). ``padding`` is at most half of the window. With
+    ``ceil_mode`` a last window that hangs over the end counts too, if it starts inside.
     """
 
     kernel_size: int | tuple[int, int] = field(validator=positive, doc="height and width of the window")
-    stride: int | tuple[int, int] | None = field(default=None, validator=positive, doc="step; None is the kernel's size")
+    stride: int | tuple[int, int] | None = field(
+        default=None, validator=positive, doc="step; None is the kernel's size"
+    )
     padding: int | tuple[int, int] = field(
         default=0, validator=non_negative, kw_only=True, doc="rows and columns added on each side"
     )
@@ -44,12 +48,14 @@ class MaxPool2D(Layer):
 class AvgPool2D(Layer):
     """The mean of each window.
 
-    Shapes and arguments as :class:`MaxPool2D`, without ``dilation``. The zeros of the border count in the mean (``count_include_pad``), as by
-    default in PyTorch; Keras leaves them out.
+    Shapes and arguments as :class:`MaxPool2D`, without ``dilation``. The zeros of the border count in the mean
+    (``count_include_pad``), as by default in PyTorch; Keras leaves them out.
     """
 
     kernel_size: int | tuple[int, int] = field(validator=positive, doc="height and width of the window")
-    stride: int | tuple[int, int] | None = field(default=None, validator=positive, doc="step; None is the kernel's size")
+    stride: int | tuple[int, int] | None = field(
+        default=None, validator=positive, doc="step; None is the kernel's size"
+    )
     padding: int | tuple[int, int] = field(
         default=0, validator=non_negative, kw_only=True, doc="rows and columns added on each side"
     )

@@ -13,8 +13,8 @@ from lunar_core.module import Module
 class Sequential(Layer):
     """``layers[-1](... layers[1](layers[0](x)))``.
 
-    Takes modules as arguments, or one list of them. Indexing by a position or a slice, ``len``, iteration, ``append`` and
-    assignment to a position work as on a list; a slice is a Sequential that shares its modules with this one.
+    Takes modules as arguments, or one list of them. Indexing by a position or a slice, ``len``, iteration, ``append``
+    and assignment to a position work as on a list; a slice is a Sequential that shares its modules with this one.
 
     The modules are named ``0``, ``1``, ... as in PyTorch, so parameters are ``0.weight``, ``3.bias`` and state dicts
     of equal architectures fit each other.

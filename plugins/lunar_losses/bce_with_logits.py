@@ -14,13 +14,13 @@ from lunar_losses.checks import matching_target
 
 
 class BCEWithLogits(Loss):
-    """``-(pos_weight * t * log(s) + (1 - t) * log(1 - s))`` with ``s = sigmoid(pred)``, by default its mean over all elements.
+    """``-(pos_weight * t * log(s) + (1 - t) * log(1 - s))`` with ``s = sigmoid(pred)``; the mean over all elements.
 
-    Shapes: ``pred`` (N, ...) are logits, ``target`` has their shape, with values in [0, 1] of any dtype. Computed without
-    overflow from the logits.
+    Shapes: ``pred`` (N, ...) are logits, ``target`` has their shape, with values in [0, 1] of any dtype. Computed
+    without overflow from the logits.
 
-    ``pos_weight`` above 1 counts the positive class more: one number, or one for each entry of the last axis. It does not
-    enter the weight that the mean divides by.
+    ``pos_weight`` above 1 counts the positive class more: one number, or one for each entry of the last axis. It does
+    not enter the weight that the mean divides by.
 
     This is ``torch.nn.BCEWithLogitsLoss``.
 

@@ -22,6 +22,7 @@ def matching_target(loss: str, pred: Any, target: Any) -> Any:
         if tuple(pred.shape) == (*target.shape, 1):
             hint = "the target lacks the last axis: target[..., None] adds it"
         raise ShapeError(
-            f"{loss} expects a target of the prediction's shape {tuple(pred.shape)}, got {tuple(target.shape)}", hint=hint
+            f"{loss} expects a target of the prediction's shape {tuple(pred.shape)}, got {tuple(target.shape)}",
+            hint=hint,
         )
     return target if target.dtype == pred.dtype else target.astype(pred.dtype)

@@ -26,8 +26,8 @@ class CrossEntropy(Loss):
     - ``class_weights`` multiplies the term of each class. For integer targets a sample's weight in the mean is its
       class's weight; for probabilities it is 1.
 
-    This is ``torch.nn.CrossEntropyLoss`` in all of its parts; the mean over samples that are all ignored is NaN there and
-    here, while ``terms`` gives (0, 0).
+    This is ``torch.nn.CrossEntropyLoss`` in all of its parts; the mean over samples that are all ignored is NaN there
+    and here, while ``terms`` gives (0, 0).
 
     Raises:
         ShapeError: targets that are neither classes nor probabilities for these logits, or another number of weights.
@@ -35,7 +35,9 @@ class CrossEntropy(Loss):
         IndexingError: a class out of range.
     """
 
-    label_smoothing: float = field(default=0.0, validator=in_range(0, 1), doc="share of the target spread over all classes")
+    label_smoothing: float = field(
+        default=0.0, validator=in_range(0, 1), doc="share of the target spread over all classes"
+    )
     ignore_index: int | None = field(default=-100, doc="class that does not count; None counts all")
     class_weights: tuple[float, ...] | None = field(default=None, validator=non_negative, doc="weight of each class")
     axis: int = field(default=1, doc="axis of the logits that holds the classes")

@@ -11,10 +11,10 @@ from lunar_losses.checks import matching_target
 
 
 class MSE(Loss):
-    """``(pred - target) ** 2``, by default its mean over all elements.
+    """``(pred - target) ** 2``; the mean over all elements.
 
-    Shapes: ``target`` has the shape of ``pred``; it is converted to the dtype of ``pred``. A sample weight counts for all
-    elements of its sample.
+    Shapes: ``target`` has the shape of ``pred``; it is converted to the dtype of ``pred``. A sample weight counts for
+    all elements of its sample.
 
     Raises:
         ShapeError: a target of another shape. It is not broadcast: (N,) against (N, 1) would give N x N differences.

@@ -169,7 +169,7 @@ def test_modes_work_as_decorators_and_restore_after_errors():
 
     assert f(leaf([1.0])) is False
     with pytest.raises(ZeroDivisionError), lc.no_grad():
-        1 / 0
+        raise ZeroDivisionError
     assert lc.is_grad_enabled()
 
 
@@ -232,7 +232,9 @@ def test_an_in_place_write_is_found_and_named():
     z = (y * y).sum()
     with lc.no_grad():
         y.add_(1.0)
-    with pytest.raises(InPlaceError, match=r"multiply: an array of shape \(2,\).*version \d+ and is now at version \d+"):
+    with pytest.raises(
+        InPlaceError, match=r"multiply: an array of shape \(2,\).*version \d+ and is now at version \d+"
+    ):
         z.backward()
 
 
@@ -348,7 +350,10 @@ def test_a_device_that_is_not_there_is_named():
 
 
 @settings(max_examples=60, deadline=None)
-@given(hnp.mutually_broadcastable_shapes(num_shapes=2, max_dims=4, max_side=3), st.sampled_from(["add", "multiply", "maximum"]))
+@given(
+    hnp.mutually_broadcastable_shapes(num_shapes=2, max_dims=4, max_side=3),
+    st.sampled_from(["add", "multiply", "maximum"]),
+)
 def test_un_broadcasting_sums_exactly_over_the_repeated_axes(shapes, name):
     a, b = (np.arange(1.0, 1 + int(np.prod(s))).reshape(s) for s in shapes.input_shapes)
     x, y = leaf(a), leaf(b * 1.5)

@@ -66,7 +66,12 @@ def test_an_integer_tensor_cannot_require_a_gradient():
 
 def test_numpy_functions_on_tensors_stay_differentiable_tensors():
     x = lc.tensor([[1.0, 2.0], [3.0, 4.0]], requires_grad=True)
-    y = np.exp(x).sum() + np.sum(x, axis=0).sum() + np.concatenate([x, x * 2]).sum() + np.mean(np.ones(2, np.float32) * x)
+    y = (
+        np.exp(x).sum()
+        + np.sum(x, axis=0).sum()
+        + np.concatenate([x, x * 2]).sum()
+        + np.mean(np.ones(2, np.float32) * x)
+    )
     y.backward()
     np.testing.assert_allclose(x.grad.numpy(), np.exp(x.detach().numpy()) + 1 + 3 + 0.25, rtol=1e-6)
     with pytest.raises(DTypeError, match="np.svd has no differentiable counterpart"):

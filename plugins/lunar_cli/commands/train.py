@@ -123,6 +123,9 @@ class _WriteRecipe:
     def __init__(self, recipe: dict[str, Any]) -> None:
         self.recipe = recipe
 
+    def __repr__(self) -> str:  # stands in the run's list of plugins
+        return "WriteRecipe()"
+
     def lunar_fit_start(self, ctx: Any) -> None:
         from lunar_cli.toml import dumps
         from lunar_core.serialize import atomic_file

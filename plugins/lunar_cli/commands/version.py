@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import platform
 from importlib import metadata
 
@@ -14,10 +15,9 @@ NAMED = ("lunarlearn", "numpy", "ml_dtypes", "pluggy", "attrs", "cupy-cuda12x", 
 @click.command()
 def version() -> None:
     """Show the versions of LunarLearn, Python and the libraries that matter for a run."""
-    click.echo(f"lunar    {metadata.version('lunarlearn')}")
-    click.echo(f"python   {platform.python_version()} ({platform.system()} {platform.machine()})")
-    for name in NAMED[1:]:
-        try:
-            click.echo(f"{name:<8} {metadata.version(name)}")
-        except metadata.PackageNotFoundError:
-            continue
+    rows = {"python": f"{platform.python_version()} ({platform.system()} {platform.machine()})"}
+    for name in NAMED:
+        with contextlib.suppress(metadata.PackageNotFoundError):
+            rows[name] = metadata.version(name)
+    for name, value in sorted(rows.items(), key=lambda row: row[0] != NAMED[0]):
+        click.echo(f"{name:<12} {value}")

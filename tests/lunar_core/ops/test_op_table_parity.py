@@ -61,14 +61,22 @@ def test_op_agrees_with_pytorch(name):
         if call is None:
             continue
         wants_grad = sample.grad and op.vjp is not None
-        ours = [lc.tensor(a, requires_grad=wants_grad and a.dtype.kind in "fc") if isinstance(a, np.ndarray) else a for a in sample.args]
-        theirs = [to_torch(np.float64(a) if name in TENSORS_ONLY and isinstance(a, float) else a, wants_grad) for a in sample.args]
+        ours = [
+            lc.tensor(a, requires_grad=wants_grad and a.dtype.kind in "fc") if isinstance(a, np.ndarray) else a
+            for a in sample.args
+        ]
+        theirs = [
+            to_torch(np.float64(a) if name in TENSORS_ONLY and isinstance(a, float) else a, wants_grad)
+            for a in sample.args
+        ]
         got = as_tuple(op(*ours, **sample.static))
         expected = as_tuple(call(*[t for t in theirs if t is not None]))
         where = f"{name} sample {number}"
         seeds = [np.random.default_rng(number + i).uniform(0.5, 1.5, a.shape) for i, a in enumerate(got)]
         ours_total, theirs_total = None, None
-        for a, b, seed in zip(got, expected, seeds):  # PyTorch's side may give fewer results, and None for one to leave out
+        for a, b, seed in zip(
+            got, expected, seeds
+        ):  # PyTorch's side may give fewer results, and None for one to leave out
             if b is None or (a is not got[0] and a.dtype.kind in "iu"):  # positions are counted in ways of their own
                 continue
             np.testing.assert_allclose(a.detach().numpy(), b.detach().numpy(), rtol=1e-10, atol=1e-12, err_msg=where)

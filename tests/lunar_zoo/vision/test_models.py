@@ -61,7 +61,15 @@ def test_mnist_cnn_is_conv16_pool_conv32_pool_dense64_dense10():
 
 def test_the_mlps_layers_follow_its_hyperparameters():
     net = MLP(hidden=(8, 4), activation=GELU("tanh"), dropout=0.2)
-    assert [type(layer).__name__ for layer in net.layers] == ["Dense", "GELU", "Dropout", "Dense", "GELU", "Dropout", "Dense"]
+    assert [type(layer).__name__ for layer in net.layers] == [
+        "Dense",
+        "GELU",
+        "Dropout",
+        "Dense",
+        "GELU",
+        "Dropout",
+        "Dense",
+    ]
     assert net.layers[1] is not net.layers[4]
     assert net.layers[1].approximate == "tanh"
     assert len(MLP(hidden=()).layers) == 1

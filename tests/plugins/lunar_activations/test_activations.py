@@ -17,7 +17,19 @@ from lunar_activations.softmax import Softmax
 from lunar_core.contracts.activation import Activation
 from lunar_core.errors import HyperparameterError, ShapeError
 
-ALL = [ReLU(), LeakyReLU(), LeakyReLU(0.3), ELU(), ELU(alpha=0.5), GELU(), GELU("tanh"), Tanh(), Sigmoid(), Softmax(), Softmax(0)]
+ALL = [
+    ReLU(),
+    LeakyReLU(),
+    LeakyReLU(0.3),
+    ELU(),
+    ELU(alpha=0.5),
+    GELU(),
+    GELU("tanh"),
+    Tanh(),
+    Sigmoid(),
+    Softmax(),
+    Softmax(0),
+]
 X = np.linspace(-3, 3, 24).reshape(2, 3, 4)
 
 
@@ -66,7 +78,13 @@ def test_values_at_points_that_anyone_can_check():
 def test_nothing_overflows_for_huge_inputs():
     x = lc.tensor([-1e4, 1e4])
     with np.errstate(all="raise", under="ignore"):
-        for layer, expected in [(Sigmoid(), [0, 1]), (Tanh(), [-1, 1]), (Softmax(), [0, 1]), (ELU(), [-1, 1e4]), (GELU(), [0, 1e4])]:
+        for layer, expected in [
+            (Sigmoid(), [0, 1]),
+            (Tanh(), [-1, 1]),
+            (Softmax(), [0, 1]),
+            (ELU(), [-1, 1e4]),
+            (GELU(), [0, 1e4]),
+        ]:
             assert layer(x).tolist() == pytest.approx(expected), layer
 
 

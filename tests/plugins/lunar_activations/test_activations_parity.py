@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from twins import assert_twins
 
 from lunar_activations.elu import ELU
 from lunar_activations.gelu import GELU
 from lunar_activations.relu import LeakyReLU, ReLU
 from lunar_activations.sigmoid import Sigmoid, Tanh
 from lunar_activations.softmax import Softmax
-from twins import assert_twins
 
 torch = pytest.importorskip("torch")
 nn = torch.nn
@@ -33,7 +33,7 @@ PAIRS = [
 ]
 
 
-@pytest.mark.parametrize("ours, theirs", PAIRS, ids=lambda p: repr(p))
+@pytest.mark.parametrize("ours, theirs", PAIRS, ids=repr)
 def test_values_and_gradients_agree_in_float64(ours, theirs):
     rng = np.random.default_rng(0)
     for shape in [(5,), (4, 7), (2, 3, 4, 5)]:
@@ -41,12 +41,12 @@ def test_values_and_gradients_agree_in_float64(ours, theirs):
             assert_twins(ours, theirs, rng.normal(0, 3, shape))
 
 
-@pytest.mark.parametrize("ours, theirs", PAIRS, ids=lambda p: repr(p))
+@pytest.mark.parametrize("ours, theirs", PAIRS, ids=repr)
 def test_values_and_gradients_agree_in_float32(ours, theirs):
     x = np.random.default_rng(1).normal(0, 3, (6, 9)).astype(np.float32)
     assert_twins(ours, theirs, x, rtol=2e-5, atol=2e-6)
 
 
-@pytest.mark.parametrize("ours, theirs", PAIRS, ids=lambda p: repr(p))
+@pytest.mark.parametrize("ours, theirs", PAIRS, ids=repr)
 def test_the_slope_at_zero_is_pytorchs(ours, theirs):
     assert_twins(ours, theirs, np.zeros((2, 3)))

@@ -57,6 +57,17 @@ def test_a_broken_command_is_named_and_the_others_work(lunar, stranger):
     assert lunar("version")[0] == 0
 
 
+def test_completion_offers_commands_and_recipes_and_survives_a_broken_one(registry, stranger):
+    from click.shell_completion import ShellComplete
+
+    stranger(
+        "lunar-broken", {"broken_z": "import nothing_of_that_name"}, {"lunar.commands": {"broken": "broken_z:run"}}
+    )
+    complete = ShellComplete(cli_module.cli, {"obj": {"debug": False}}, "lunar", "_LUNAR_COMPLETE")
+    assert {item.value for item in complete.get_completions([], "")} == {"train", "plugins", "models", "version"}
+    assert "digits-cnn" in [item.value for item in complete.get_completions(["train"], "dig")]
+
+
 def test_what_is_no_command_is_said_to_be_none(lunar, stranger):
     stranger("lunar-odd", {"odd_x": HELLO}, {"lunar.commands": {"odd": "odd_x:number"}})
     code, _, err = lunar("odd")

@@ -84,6 +84,12 @@ def test_models_are_listed_with_descriptions_that_are_read_not_imported(lunar, s
     assert "net_x" not in sys.modules
 
 
+def test_models_that_do_not_exist_are_said_not_to(lunar):
+    code, out, err = lunar("models", "mnist_cn")
+    assert (code, out) == (2, "")
+    assert "did you mean 'mnist_cnn'" in err
+
+
 def test_a_summary_follows_re_exports_and_gives_up_quietly(tmp_path, monkeypatch):
     package = tmp_path / "pkg_s"
     (package / "inner").mkdir(parents=True)
@@ -92,12 +98,12 @@ def test_a_summary_follows_re_exports_and_gives_up_quietly(tmp_path, monkeypatch
     )
     (package / "inner" / "__init__.py").write_text("from ..deep import Other as Thing\n")
     (package / "deep.py").write_text('class Other:\n    """Deep down."""\n')
-    (package / "other.py").write_text('def f():\n    """A function."""\n')
+    (package / "other.py").write_text('def f():\n    """A function of 2.5 things\n    and more. The rest.\n    """\n')
     (package / "bad.py").write_text("def (:\n")
     (package / "loop.py").write_text("from pkg_s.loop import x\n")
     monkeypatch.syspath_prepend(str(tmp_path))
     assert summary("pkg_s:Thing") == "Deep down."
-    assert summary("pkg_s:g") == "A function."
+    assert summary("pkg_s:g") == "A function of 2.5 things and more."
     assert summary("pkg_s") == "The package."
     assert summary("pkg_s.deep:Other.method") == "Deep down."
     for target in (

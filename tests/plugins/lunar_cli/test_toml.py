@@ -6,7 +6,7 @@ import math
 import tomllib
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lunar_cli.toml import dumps
@@ -16,6 +16,7 @@ scalars = st.booleans() | st.integers(-(2**63), 2**63 - 1) | st.floats(allow_nan
 values = st.recursive(scalars, lambda inner: st.lists(inner) | st.dictionaries(text, inner), max_leaves=12)
 
 
+@settings(deadline=None)
 @given(st.dictionaries(text, values))
 def test_what_is_written_reads_back_equal(data):
     assert tomllib.loads(dumps(data)) == data

@@ -32,7 +32,8 @@ def test_in_channels_builds_at_once():
     [
         ({}, (6, 5)), ({"padding": 1}, (8, 7)), ({"padding": (0, 2)}, (6, 9)), ({"padding": ((0, 1), (2, 0))}, (7, 7)),
         ({"padding": "same"}, (8, 7)), ({"padding": "valid"}, (6, 5)), ({"padding": "same", "stride": 2}, (4, 4)),
-        ({"stride": 2}, (3, 3)), ({"stride": (3, 1)}, (2, 5)), ({"dilation": 2}, (4, 3)), ({"dilation": (3, 1), "padding": "same"}, (8, 7)),
+        ({"stride": 2}, (3, 3)), ({"stride": (3, 1)}, (2, 5)), ({"dilation": 2}, (4, 3)),
+        ({"dilation": (3, 1), "padding": "same"}, (8, 7)),
     ],
 )  # fmt: skip
 def test_the_output_size_follows_the_formula(options, size):
@@ -74,7 +75,9 @@ def test_a_built_layer_promotes_another_dtype():
 
 
 def test_images_without_a_channel_axis_are_told_about_nchw():
-    message = r"Conv2D expects NCHW inputs \(batch, channels, height, width\), got \(32, 28, 28\)\n(.*\n)?.*x\[:, None\]"
+    message = (
+        r"Conv2D expects NCHW inputs \(batch, channels, height, width\), got \(32, 28, 28\)\n(.*\n)?.*x\[:, None\]"
+    )
     with pytest.raises(ShapeError, match=message):
         Conv2D(2, 3)(lc.ones((32, 28, 28)))
     with pytest.raises(ShapeError, match="NCHW"):
@@ -83,7 +86,9 @@ def test_images_without_a_channel_axis_are_told_about_nchw():
 
 def test_channels_that_come_last_are_recognised():
     layer = Conv2D(2, 3, in_channels=3)
-    with pytest.raises(ShapeError, match=r"3 channels on axis 1 \(weight is \(2, 3, 3, 3\)\), got \(1, 8, 8, 3\)\n(.*\n)?.*NHWC"):
+    with pytest.raises(
+        ShapeError, match=r"3 channels on axis 1 \(weight is \(2, 3, 3, 3\)\), got \(1, 8, 8, 3\)\n(.*\n)?.*NHWC"
+    ):
         layer(lc.ones((1, 8, 8, 3)))
     with pytest.raises(ShapeError, match="3 channels") as caught:
         layer(lc.ones((1, 4, 8, 8)))

@@ -164,7 +164,11 @@ def test_the_configuration_of_a_built_layer_gives_a_built_layer():
     again = Dense.from_config_fields(**layer.config())
     assert again.built
     again.load_state_dict(layer.state_dict())
-    assert repr(again) == repr(layer) == "Dense(out_features=3, in_features=4, use_bias=False, weight_init=HeNormal(mode='fan_out'))"
+    assert (
+        repr(again)
+        == repr(layer)
+        == "Dense(out_features=3, in_features=4, use_bias=False, weight_init=HeNormal(mode='fan_out'))"
+    )
 
 
 def test_a_state_of_another_size_does_not_load():

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from twins import assert_twins
 
 from lunar_layers.embedding import Embedding
-from twins import assert_twins
 
 torch = pytest.importorskip("torch")
 

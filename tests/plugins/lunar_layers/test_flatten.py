@@ -12,7 +12,13 @@ from lunar_layers.flatten import Flatten
 
 @pytest.mark.parametrize(
     "options, shape",
-    [({}, (2, 60)), ({"start_axis": 0}, (120,)), ({"start_axis": 2}, (2, 3, 20)), ({"end_axis": 2}, (2, 12, 5)), ({"start_axis": -2}, (2, 3, 20))],
+    [
+        ({}, (2, 60)),
+        ({"start_axis": 0}, (120,)),
+        ({"start_axis": 2}, (2, 3, 20)),
+        ({"end_axis": 2}, (2, 12, 5)),
+        ({"start_axis": -2}, (2, 3, 20)),
+    ],
 )
 def test_the_axes_from_start_to_end_are_merged(options, shape):
     x = np.arange(120.0).reshape(2, 3, 4, 5)

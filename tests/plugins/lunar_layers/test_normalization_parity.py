@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from twins import assert_twins
 
 from lunar_layers.normalization import BatchNorm2D, LayerNorm
-from twins import assert_twins
 
 torch = pytest.importorskip("torch")
 nn = torch.nn

@@ -67,7 +67,12 @@ def test_a_window_larger_than_the_image_is_an_error():
 
 
 def test_hyperparameters_are_checked():
-    for make in (lambda: MaxPool2D(0), lambda: AvgPool2D(2, 0), lambda: MaxPool2D(2, padding=-1), lambda: MaxPool2D("2")):
+    for make in (
+        lambda: MaxPool2D(0),
+        lambda: AvgPool2D(2, 0),
+        lambda: MaxPool2D(2, padding=-1),
+        lambda: MaxPool2D("2"),
+    ):
         with pytest.raises(HyperparameterError):
             make()
     assert repr(MaxPool2D(3, 2)) == "MaxPool2D(kernel_size=3, stride=2)"

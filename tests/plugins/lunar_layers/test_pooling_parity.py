@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from twins import assert_twins
 
 from lunar_layers.pooling import AvgPool2D, GlobalAveragePool2D, MaxPool2D
-from twins import assert_twins
 
 torch = pytest.importorskip("torch")
 nn = torch.nn
@@ -28,12 +28,12 @@ PAIRS = [
 ]
 
 
-@pytest.mark.parametrize("ours, theirs", PAIRS, ids=lambda p: repr(p))
+@pytest.mark.parametrize("ours, theirs", PAIRS, ids=repr)
 @pytest.mark.parametrize("shape", [(2, 3, 8, 8), (1, 1, 7, 9), (2, 5, 6, 5)])
 def test_values_and_gradients_agree(ours, theirs, shape):
     assert_twins(ours, theirs, np.random.default_rng(0).normal(size=shape))
 
 
-@pytest.mark.parametrize("ours, theirs", PAIRS[:5], ids=lambda p: repr(p))
+@pytest.mark.parametrize("ours, theirs", PAIRS[:5], ids=repr)
 def test_equal_values_share_the_gradient_as_in_pytorch(ours, theirs):
     assert_twins(ours, theirs, np.random.default_rng(0).integers(0, 2, (2, 3, 8, 8)).astype(float))

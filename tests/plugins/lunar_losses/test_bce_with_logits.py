@@ -45,7 +45,9 @@ def test_huge_logits_do_not_overflow():
 
 
 def test_shapes_must_be_equal():
-    with pytest.raises(ShapeError, match=r"BCEWithLogits expects a target of the prediction's shape \(3, 1\), got \(3,\)"):
+    with pytest.raises(
+        ShapeError, match=r"BCEWithLogits expects a target of the prediction's shape \(3, 1\), got \(3,\)"
+    ):
         BCEWithLogits()(lc.ones((3, 1)), np.ones(3))
     with pytest.raises(ShapeError, match="pos_weight"):
         BCEWithLogits(pos_weight=(1, 2, 3))(lc.ones((3, 2)), np.ones((3, 2)))

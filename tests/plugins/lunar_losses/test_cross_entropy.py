@@ -30,7 +30,9 @@ def test_the_mean_is_that_of_the_negative_log_probabilities():
 @pytest.mark.parametrize("dtype", [np.int64, np.int32, np.uint8])
 def test_targets_may_be_arrays_tensors_or_lists_of_any_integer(make, dtype):
     labels = make(LABELS.astype(dtype))
-    assert CrossEntropy()(lc.tensor(LOGITS), labels).item() == pytest.approx(reference(LOGITS, LABELS).mean(), rel=1e-12)
+    assert CrossEntropy()(lc.tensor(LOGITS), labels).item() == pytest.approx(
+        reference(LOGITS, LABELS).mean(), rel=1e-12
+    )
 
 
 @pytest.mark.parametrize("dtype", [np.float64, np.float32, np.int64, bool])
@@ -92,7 +94,9 @@ def test_positions_of_images_count_each():
 
 def test_reductions():
     assert CrossEntropy(reduction="sum")(LOGITS, LABELS).item() == pytest.approx(reference(LOGITS, LABELS).sum())
-    np.testing.assert_allclose(CrossEntropy(reduction="none")(LOGITS, LABELS).numpy(), reference(LOGITS, LABELS), rtol=1e-12)
+    np.testing.assert_allclose(
+        CrossEntropy(reduction="none")(LOGITS, LABELS).numpy(), reference(LOGITS, LABELS), rtol=1e-12
+    )
 
 
 def test_huge_logits_neither_overflow_nor_lose_the_gradient():

@@ -55,7 +55,8 @@ def test_probabilities_as_targets(shape, reduction, smoothing, weighted):
     both(
         CrossEntropy(label_smoothing=smoothing, class_weights=weights, reduction=reduction),
         torch.nn.CrossEntropyLoss(
-            None if weights is None else torch.tensor(weights, dtype=torch.float64), label_smoothing=smoothing, reduction=reduction
+            None if weights is None else torch.tensor(weights, dtype=torch.float64),
+            label_smoothing=smoothing, reduction=reduction,
         ),
         logits, target,
     )  # fmt: skip

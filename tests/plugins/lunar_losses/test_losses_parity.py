@@ -23,7 +23,10 @@ WEIGHTS = torch.tensor([0.5, 2.0, 1.0, 4.0], dtype=torch.float64)
     [
         (MSE, nn.MSELoss),
         (BCEWithLogits, nn.BCEWithLogitsLoss),
-        (lambda **k: BCEWithLogits(pos_weight=2.5, **k), lambda **k: nn.BCEWithLogitsLoss(pos_weight=torch.tensor(2.5), **k)),
+        (
+            lambda **k: BCEWithLogits(pos_weight=2.5, **k),
+            lambda **k: nn.BCEWithLogitsLoss(pos_weight=torch.tensor(2.5), **k),
+        ),
         (
             lambda **k: BCEWithLogits(pos_weight=(0.5, 2.0, 1.0, 4.0), **k),
             lambda **k: nn.BCEWithLogitsLoss(pos_weight=WEIGHTS, **k),

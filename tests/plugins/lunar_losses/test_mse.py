@@ -43,7 +43,9 @@ def test_a_target_that_is_learned_gets_its_gradient_too():
 
 
 def test_targets_do_not_broadcast():
-    with pytest.raises(ShapeError, match=r"MSE expects a target of the prediction's shape \(3, 1\), got \(3,\)\n.*\[\.\.\., None\]"):
+    with pytest.raises(
+        ShapeError, match=r"MSE expects a target of the prediction's shape \(3, 1\), got \(3,\)\n.*\[\.\.\., None\]"
+    ):
         MSE()(lc.ones((3, 1)), np.ones(3))
     with pytest.raises(ShapeError, match=r"\(2, 3\), got \(3,\)"):
         MSE()(lc.ones((2, 3)), np.ones(3))

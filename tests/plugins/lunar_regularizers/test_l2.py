@@ -41,7 +41,12 @@ def test_vectors_count_when_asked_for(net):
 
 @pytest.mark.parametrize(
     "patterns, names",
-    [(("*",), ["0.weight", "1.weight"]), (("0",), ["0.weight"]), (("1.w*", "0.weight"), ["0.weight", "1.weight"]), (["1"], ["1.weight"])],
+    [
+        (("*",), ["0.weight", "1.weight"]),
+        (("0",), ["0.weight"]),
+        (("1.w*", "0.weight"), ["0.weight", "1.weight"]),
+        (["1"], ["1.weight"]),
+    ],
 )
 def test_patterns_choose_parameters_or_whole_modules(net, patterns, names):
     assert list(L2(patterns=patterns).chosen(net)) == names

@@ -15,6 +15,7 @@ from lunar_core import random
 from lunar_core.errors import HookError
 from lunar_core.hooks import PluginWarning
 from lunar_core.hookspecs import SPECS, hookimpl
+from lunar_core.plugins import registry
 from lunar_training import Context, DivergenceError, Trainer
 from lunar_training.callbacks.checkpoint import Checkpoint
 from lunar_training.callbacks.terminate_on_nan import TerminateOnNaN
@@ -475,6 +476,28 @@ def test_op_hooks_see_and_rewrite_every_op_of_the_forward_pass_and_none_of_the_b
 
 
 # --- inside and beside the Trainer -----------------------------------------------------------------------------------
+
+
+def test_plugins_of_the_process_take_part_in_every_run_also_when_they_come_in_the_middle():
+    seen = []
+    late = plugin(lunar_after_step=lambda self, step: seen.append(("late", step)))
+
+    def lunar_after_step(self, step):
+        seen.append(("installed", step))
+        if step == 2:
+            registry.manager.register(late, "plugins.late")
+
+    installed = plugin(lunar_after_step=lunar_after_step)
+    registry.manager.register(installed, "plugins.mine")
+    try:
+        trainer().fit(regression(n=12), batch_size=4)
+        trainer(installed_plugins=False).fit(regression(n=12), batch_size=4)
+    finally:
+        registry.manager.unregister(installed)
+        registry.manager.unregister(late)
+    assert seen == [("installed", 1), ("installed", 2), ("installed", 3), ("late", 3)]
+    trainer().fit(regression())
+    assert len(seen) == 4
 
 
 def test_a_plugin_may_evaluate_and_predict_during_a_run():
