@@ -1,57 +1,36 @@
 """The neural-network ops beside PyTorch's in the same process: convolution, pooling, activations, norms, losses.
 
-    python benchmarks/nn_ops.py [--threads 2] [--only conv] [--rounds 15]
+    OMP_NUM_THREADS=2 python -m benchmarks.nn_ops [part of a row's name]
 
-Prints milliseconds (the best of the rounds, which alternate between the two) and how many times PyTorch's time ours is:
-below 1 we are faster. ``fwd`` runs without a graph; ``f+b`` is forward and backward to input and parameters. The last rows
-are whole training steps (forward, loss, backward, no optimizer) of the small convolutional networks of the examples. Both
-get the same number of threads.
+Prints milliseconds (medians of interleaved rounds) and how many times PyTorch's time ours is: below 1 we are faster.
+``fwd`` runs without a graph; ``f+b`` is forward and backward to input and parameters. The last rows are whole training
+steps (forward, loss, backward, no optimizer) of small convolutional networks. Both get the same number of threads.
 """
 
 from __future__ import annotations
 
-import argparse
 import os
-import time
+import sys
 from collections.abc import Callable
 from typing import Any
 
-parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-parser.add_argument("--threads", type=int, default=2, help="threads of both libraries")
-parser.add_argument("--only", default="", help="run the rows whose name contains this")
-parser.add_argument("--rounds", type=int, default=15, help="measurements of each row")
-options = parser.parse_args()
-for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
-    os.environ[variable] = str(options.threads)  # read when NumPy is imported
+THREADS = int(os.environ.setdefault("OMP_NUM_THREADS", "2"))  # read by both when they are imported
 
 import numpy as np
 import torch
 import torch.nn.functional as tf
 
 import lunar_core as lc
+from benchmarks.compare import Comparison, compare
 from lunar_core import ops
 
-torch.set_num_threads(options.threads)
+ONLY = " ".join(sys.argv[1:])
 rng = np.random.default_rng(0)
-
-
-def best(ours: Callable[[], Any], theirs: Callable[[], Any]) -> tuple[float, float]:
-    """Milliseconds of each, measured in turns."""
-    times: tuple[list[float], list[float]] = ([], [])
-    for function in (ours, theirs):
-        function()
-        function()
-    for _ in range(options.rounds):
-        for function, into in zip((ours, theirs), times):
-            start = time.perf_counter()
-            function()
-            into.append(time.perf_counter() - start)
-    return min(times[0]) * 1e3, min(times[1]) * 1e3
 
 
 def row(name: str, shapes: list[tuple[int, ...]], ours: Callable[..., Any], theirs: Callable[..., Any]) -> None:
     """One op over float32 arrays of ``shapes``: without a graph, then forward and backward."""
-    if options.only not in name:
+    if ONLY not in name:
         return
     arrays = [rng.normal(size=s).astype(np.float32) for s in shapes]
     if len(shapes[0]) == 4 and name.startswith(("conv", "pool", "relu", "batch")) and shapes[0][1] > 3:
@@ -64,7 +43,7 @@ def row(name: str, shapes: list[tuple[int, ...]], ours: Callable[..., Any], thei
         with torch.no_grad():
             theirs(*ts)
 
-    report(f"{name} fwd", *best(lambda: ours(*xs), fwd_theirs))
+    report(f"{name} fwd", compare(lambda: ours(*xs), fwd_theirs))
     xs = [lc.Tensor(a, requires_grad=True) for a in arrays]
     ts = [t.clone().requires_grad_() for t in ts]
     out, expected = ours(*xs), theirs(*ts)
@@ -84,16 +63,18 @@ def row(name: str, shapes: list[tuple[int, ...]], ours: Callable[..., Any], thei
             t.grad = None
         theirs(*ts).backward(tg)
 
-    report(f"{name} f+b", *best(both_ours, both_theirs), note="" if error < 1e-4 else f"  values differ by {error:.1e}")
+    report(
+        f"{name} f+b", compare(both_ours, both_theirs), note="" if error < 1e-4 else f"  values differ by {error:.1e}"
+    )
 
 
-def report(name: str, ours: float, theirs: float, note: str = "") -> None:
-    print(f"{name:52s} {ours:9.3f} {theirs:9.3f} {ours / theirs:7.2f}{note}", flush=True)
+def report(name: str, result: Comparison, note: str = "") -> None:
+    print(f"{name:52s} {result.ours * 1e3:9.3f} {result.theirs * 1e3:9.3f} {result.ratio:7.2f}{note}", flush=True)
 
 
 def step(name: str, batch: int, size: int) -> None:
     """conv 16 - relu - pool - conv 32 - relu - pool - dense 10 with cross-entropy."""
-    if options.only not in name:
+    if ONLY not in name:
         return
     flat = 32 * (size // 4) ** 2
     shapes = [(16, 1, 3, 3), (16,), (32, 16, 3, 3), (32,), (10, flat), (10,)]
@@ -126,11 +107,12 @@ def step(name: str, batch: int, size: int) -> None:
         return loss
 
     difference = abs(float(ours().data) - float(theirs().detach()))
-    report(name, *best(ours, theirs), note="" if difference < 1e-4 else f"  losses differ by {difference:.1e}")
+    report(name, compare(ours, theirs), note="" if difference < 1e-4 else f"  losses differ by {difference:.1e}")
 
 
 def main() -> None:
-    print(f"{options.threads} thread(s), float32{'ours ms':>41s} {'torch ms':>9s} {'ratio':>7s}")
+    torch.set_num_threads(THREADS)
+    print(f"{f'{THREADS} thread(s), float32':52s} {'ours ms':>9s} {'torch ms':>9s} {'ratio':>7s}")
     for batch in (32, 128):
         row(
             f"conv 1->16 3x3 on 28x28, batch {batch}",
@@ -202,9 +184,9 @@ def main() -> None:
         row(f"cross_entropy {shape}", [shape], lambda x, y=y: ops.cross_entropy(x, y),
             lambda x, ty=ty: tf.cross_entropy(x, ty, reduction="none"))  # fmt: skip
     generator = np.random.default_rng(0)
-    if options.only in "dropout (1024, 384)":
+    if ONLY in "dropout (1024, 384)":
         x, t = lc.Tensor(rng.normal(size=rows).astype(np.float32)), torch.zeros(rows)
-        report("dropout (1024, 384) fwd", *best(lambda: ops.dropout(x, 0.1, generator), lambda: tf.dropout(t, 0.1)))
+        report("dropout (1024, 384) fwd", compare(lambda: ops.dropout(x, 0.1, generator), lambda: tf.dropout(t, 0.1)))
     for batch in (32, 128):
         step(f"step of mnist_cnn, batch {batch}", batch, 28)
         step(f"step of digits_cnn (8x8), batch {batch}", batch, 8)

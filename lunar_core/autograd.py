@@ -426,7 +426,7 @@ def _as_result(node: Node, index: int, array: Any) -> Any:
     """One of several results as a Tensor in the graph; its gradient adds to what other uses of that result give."""
     tensor = _wrap(array)
     if array.dtype.kind not in "biu":
-        tensor.node = Pick(node, index, array)
+        tensor.node = Pick(node, index, array)  # type: ignore[assignment]
     return tensor
 
 

@@ -17,8 +17,7 @@ import numpy as np
 
 from . import backend
 from .autograd import Leaf, note_write
-from .fused_program import is_half
-from .fused_run import empty_aligned
+from .fusion import empty_aligned, is_half
 
 _ALIGN = 64  # bytes: every parameter starts at a cache line, as BLAS and vector instructions like it
 

@@ -60,7 +60,6 @@ def put(optimizer: Optimizer, records: Mapping[str, Mapping[str, Any]]) -> None:
                 buffer.state_view(entry, name)[...] = value
     for group in optimizer.groups:
         for buffer in group.buffers:
-            buffer.arguments = buffer.plan = None
             buffer.join_steps()
     optimizer._dormant = left
 

@@ -27,8 +27,11 @@ class Group:
     buffers: list[FlatBuffer]
     frozen: list[tuple[str, Any]]
 
-    def __init__(self, component: type, source: Any, values: dict[str, Any], pattern: str | None = None) -> None:
+    def __init__(
+        self, component: type, source: Any, values: dict[str, Any], pattern: str | None = None, resolved: bool = False
+    ) -> None:
         _set(self, "component", component)
+        _set(self, "resolved", resolved)  # the source is a list of (name, parameter), which may be empty
         _set(self, "source", source)
         _set(self, "pattern", pattern)
         _set(self, "values", values)
@@ -156,7 +159,7 @@ def resolve(component: type, groups: Sequence[Group]) -> None:
             names.add(name)
             target = next((i for i, g in enumerate(groups) if given is not None and _matches(g.pattern, given)), index)
             found[target].append((name, parameter))
-        if not count:
+        if not count and not group.resolved:
             raise _no_parameters(component)
     for group, pairs in zip(groups, found):
         if group.pattern is not None and not pairs:
@@ -167,8 +170,9 @@ def resolve(component: type, groups: Sequence[Group]) -> None:
     for group, pairs in zip(groups, found):
         _set(group, "names", [name for name, _ in pairs])
         _set(group, "params", [parameter for _, parameter in pairs])
-        _set(group, "source", pairs or None)
-        _set(group, "pattern", None if pairs else group.pattern)
+        _set(group, "source", pairs)
+        _set(group, "pattern", None)
+        _set(group, "resolved", True)
 
 
 def _matches(pattern: str | None, name: str) -> bool:
@@ -181,7 +185,7 @@ def _named(source: Any) -> Iterator[tuple[str | None, Any]]:
     elif callable(getattr(source, "named", None)):
         yield from source.named()
     else:
-        for item in source or ():
+        for item in source:
             if isinstance(item, tuple) and len(item) == 2 and isinstance(item[0], str):
                 yield item
             else:

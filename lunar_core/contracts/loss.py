@@ -62,7 +62,10 @@ class Loss(Component):
             return losses.sum()
         if weights is None:
             return losses.mean()
-        return losses.sum() / _total(losses, weights)
+        raw = weights.data if isinstance(weights, Tensor) else weights
+        if isinstance(raw, np.ndarray):
+            return losses.sum() / _total(losses, weights)
+        return losses.sum() / (raw.sum() * (losses.size / raw.size))  # stays on the device: nobody waits for a number
 
 
 def _total(losses: Tensor, weights: Any) -> float:

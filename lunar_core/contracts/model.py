@@ -18,12 +18,58 @@ gives back a model whose parameters exist.
 
 from __future__ import annotations
 
+import copy
+from collections.abc import Callable
 from typing import Any, ClassVar
 
 from ..component import Component, field, positive
+from ..errors import HyperparameterError
 from ..modes import no_grad
 from ..module import Module
 from ..ops.creation import zeros
+
+
+class Template:
+    """A part as a hyperparameter: not a part of the model itself, which puts copies of it where they belong.
+
+    ``template()`` gives a copy.
+    """
+
+    __slots__ = ("part",)
+
+    def __init__(self, part: Module) -> None:
+        self.part = part
+
+    def __call__(self) -> Any:
+        return copy.deepcopy(self.part)
+
+    def __eq__(self, other: object) -> bool:
+        return repr(self) == repr(other)
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __repr__(self) -> str:
+        return repr(self.part)
+
+
+def template_of(kind: str) -> Callable[[Any], Template]:
+    """The converter of a field that holds a template: takes a component of ``kind``, or the registry name of one.
+
+    ``activation: Any = field(factory=ReLU, converter=template_of("activation"))``
+    """
+
+    def convert(value: Any) -> Template:
+        if isinstance(value, Template):
+            return value
+        if isinstance(value, str):
+            from ..plugins import registry
+
+            value = registry.create(kind, value)
+        if not (isinstance(value, Module) and getattr(value, "kind", None) == kind):
+            raise HyperparameterError(f"expected a component of kind {kind!r} or the name of one, got {value!r}")
+        return Template(value)
+
+    return convert
 
 
 class Model(Component, Module):
@@ -62,6 +108,10 @@ class Model(Component, Module):
         shape = getattr(inputs[0], "shape", None) if inputs else None
         if shape and min(shape[1:], default=1):
             self.input_shape = tuple(shape[1:])
+
+    def config(self) -> dict[str, Any]:
+        values = super().config().items()
+        return {name: value.part if isinstance(value, Template) else value for name, value in values}
 
     def _call_special(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         if not self._missing_build:

@@ -14,7 +14,7 @@ That is all that an optimizer's author writes::
 
 ``update`` names what it needs: the parameter ``p``, its gradient ``g``, the state arrays, hyperparameters by the names
 of their fields, and ``step``, the number of this update (1 for the first). It returns the new ``p``, then the new
-state arrays in the order of ``state``. It is a fused function (:mod:`lunar_core.fused`): pure, elementwise, the same
+state arrays in the order of ``state``. It is a fused function (:mod:`lunar_core.fusion`): pure, elementwise, the same
 on numbers and on arrays. Groups, flat memory, chunks, skipped parameters, half precision and state dicts are the base
 class's. A state array that the rule leaves alone, as momentum does where ``momentum == 0``, is never made.
 
@@ -34,8 +34,7 @@ from ..autograd import note_write
 from ..component import Component, field, fields
 from ..errors import HyperparameterError, NotBuiltError
 from ..flat import Entry, FlatBuffer, Moved
-from ..fused import Fused
-from ..fused_program import is_half
+from ..fusion import Fused, is_half
 from ..modes import enable_grad
 from ..parameter_groups import Group, make_group, make_groups, resolve
 from ..suggest import did_you_mean
@@ -299,12 +298,12 @@ class Optimizer(Component):
     def __getstate__(self) -> dict[str, Any]:
         """For copies and transport between processes: the copy makes vectors of its own for its parameters."""
         kept = {k: v for k, v in self.__dict__.items() if k not in ("groups", "params", "_bound", "_waiting")}
-        groups = [(g.source, g.pattern, dict(g.values)) for g in self.groups]
+        groups = [(g.source, dict(g.values), g.pattern, g.resolved) for g in self.groups]
         waiting = optimizer_state.collect(self, copy=True) if self._bound else self._waiting
         return {"kept": kept, "groups": groups, "waiting": waiting}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        groups = [Group(type(self), source, values, pattern) for source, pattern, values in state["groups"]]
+        groups = [Group(type(self), *group) for group in state["groups"]]
         self.__dict__.update(state["kept"])
         self.__dict__.update(groups=groups, params=groups[0].source, _bound=False, _waiting=state["waiting"])
 

@@ -46,6 +46,7 @@ from .fft import (
     rfftn,
 )
 from .floating import copysign, isclose, nan_to_num, signbit
+from .floating import round_ as round
 from .indexing import at, embedding, getitem, index_scatter, one_hot, scatter_along_axis, take_along_axis
 from .inverse import det, inv, lstsq, pinv, slogdet, solve
 from .linalg import einsum, linear, matmul, outer, tensordot
@@ -84,7 +85,17 @@ from .reduction import any_ as any
 from .reduction import max_ as max
 from .reduction import min_ as min
 from .scan import cummax, cummin, cumprod
-from .scatter import gather, masked_fill, masked_select, nonzero, scatter, scatter_add, spread_along_axis, take
+from .scatter import (
+    gather,
+    index_put,
+    masked_fill,
+    masked_select,
+    nonzero,
+    scatter,
+    scatter_add,
+    spread_along_axis,
+    take,
+)
 from .shape import (
     broadcast_to,
     concat,
@@ -113,9 +124,11 @@ from .sorting import (
     unique,
 )
 from .softmax import log_softmax, softmax
+from .special import digamma, erfc, erfinv, lgamma, polygamma
 from . import methods, numpy_protocol  # isort: skip
 import sys as _sys
 
 autograd._differentiable = _sys.modules[__name__]
 abs = absolute  # noqa: F405
+amax, amin, permute_dims, atan2 = max, min, transpose, arctan2  # noqa: F405
 mul, sub, div, neg, pow = multiply, subtract, divide, negative, power  # noqa: F405

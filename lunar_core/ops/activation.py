@@ -29,7 +29,7 @@ def _flat(x: np.ndarray) -> np.ndarray | None:
 
 
 def _in_chunks(compute: Callable[..., Any], *arrays: Any) -> Any:
-    """``compute(*arrays)``, which is elementwise with many steps, over pieces whose intermediate results stay in the cache.
+    """``compute(*arrays)``, elementwise with many steps, over pieces whose intermediate results stay in the cache.
 
     Large NumPy arrays of one layout are cut; all else, Tensors too, is computed as a whole.
     """
@@ -197,8 +197,7 @@ _softplus = Op(
 def softplus(x: Any, beta: float = 1.0) -> Any:
     """``log(1 + exp(beta * x)) / beta``, a smooth relu, without overflow.
 
-    PyTorch returns ``x`` itself where ``beta * x > 20``; here the formula holds everywhere, which differs by 2e-9 at
-    most.
+    PyTorch returns ``x`` itself where ``beta * x > 20``; here the formula holds everywhere, 2e-9 away at most.
     """
     return _softplus(x, beta=float(beta))
 
@@ -220,8 +219,7 @@ silu = Op(
 
 # -- erf and gelu ------------------------------------------------------------------------------------------------------
 
-# erf(x) = x P(x^2) / Q(x^2) for |x| <= 3.925, beyond which float32 has only +-1: the best relative fit with these
-# degrees
+# erf(x) = x P(x^2) / Q(x^2) for |x| <= 3.925, beyond which float32 has only +-1; the best relative fit of its degrees
 _P32 = (2.0460439529e-6, 2.8484330113690644e-4, 3.7725085404e-3, 5.2769159293e-2, 0.19059268072823338, 1.12837914578385)
 _Q32 = (3.8047933120e-5, 1.1638490585722e-3, 1.4983109595357e-2, 0.11418226996321526, 0.5022410503720488, 1.0)
 
@@ -233,8 +231,8 @@ _C = (
     8.81952221241769090e2, 1.71204761263407058e3, 2.05107837782607147e3, 1.23033935479799725e3,
 )  # fmt: skip
 _D = (
-    1.0, 1.57449261107098347e1, 1.17693950891312499e2, 5.37181101862009858e2, 1.62138957456669019e3, 3.29079923573345963e3,
-    4.36261909014324716e3, 3.43936767414372164e3, 1.23033935480374942e3,
+    1.0, 1.57449261107098347e1, 1.17693950891312499e2, 5.37181101862009858e2, 1.62138957456669019e3,
+    3.29079923573345963e3, 4.36261909014324716e3, 3.43936767414372164e3, 1.23033935480374942e3,
 )  # fmt: skip
 
 
@@ -342,8 +340,8 @@ _gelu_tanh = Op(
 def gelu(x: Any, approximate: str = "none") -> Any:
     """Gaussian error linear unit, ``x * Phi(x)`` (arXiv:1606.08415).
 
-    ``approximate="none"`` is the exact one, by erf; ``"tanh"`` is ``x / 2 * (1 + tanh(sqrt(2 / pi) * (x + 0.044715 x^3)))``,
-    which GPT-2 uses and which differs by up to 5e-4.
+    ``approximate="none"`` is the exact one, by erf. ``"tanh"`` is
+    ``x / 2 * (1 + tanh(sqrt(2 / pi) * (x + 0.044715 x^3)))``, which GPT-2 uses and which differs by up to 5e-4.
     """
     if approximate == "none":
         return _gelu(x)

@@ -121,14 +121,12 @@ def _spread(xp: Any, g: Any, axis: int, size: int, kernel: int, stride: int, pad
 def _avg_cases() -> list[tuple[Any, dict[str, Any]]]:
     cases = []
     for case in CASES:
-        shape, kernel, stride, padding, dilation, _ = case
+        _, kernel, stride, padding, dilation, _ = case
         if dilation != (1, 1):
             continue
         for include in (True, False):
-            static = {
-                "kernel": kernel, "stride": stride, "padding": padding, "counts": case_counts(case), "count_include_pad": include,
-            }  # fmt: skip
-            cases.append((case, static))
+            static = {"kernel": kernel, "stride": stride, "padding": padding, "counts": case_counts(case)}
+            cases.append((case, {**static, "count_include_pad": include}))
     return cases
 
 

@@ -51,7 +51,7 @@ def _strided(
 
 
 def _blocks(images: int, height: int, row_bytes: int, limit: int) -> Iterator[tuple[int, int, int, int]]:
-    """Output rows in blocks of at most ``limit`` bytes: (first image, last, first row, last), whole images if they fit."""
+    """Output rows in blocks of at most ``limit`` bytes, whole images if they fit: (first image, last, first row, last)."""
     image_bytes = max(1, height * row_bytes)
     if image_bytes <= limit or height <= 1:
         step = max(1, limit // image_bytes)

@@ -305,9 +305,9 @@ def conv2d(
     ``OH = (H + top + bottom - dilation * (kh - 1) - 1) // stride + 1``. The result lies channels-last in memory, except
     for a 1x1 kernel over images that do not.
 
-    ``stride`` and ``dilation`` are ints or pairs (vertical, horizontal). ``padding`` is an int, a pair, ``((top,
-    bottom), (left, right))``, ``"valid"`` (none) or ``"same"`` (OH = ceil(H / stride); an odd total has the extra row
-    at the bottom, the extra column at the right). ``groups`` splits input and output channels into independent
+    ``stride`` and ``dilation`` are ints or pairs (vertical, horizontal). ``padding`` is an int, a pair,
+    ``((top, bottom), (left, right))``, ``"valid"`` (none) or ``"same"`` (OH = ceil(H / stride); an odd total has the
+    extra row at the bottom, the extra column at the right). ``groups`` splits input and output channels into independent
     convolutions; ``groups == C`` is depthwise.
 
     Raises :class:`ShapeError` where channels, groups, bias or kernel do not fit the images.
@@ -351,10 +351,10 @@ def conv_transpose2d(
 ) -> Any:
     """Transposed convolution, the adjoint of :func:`conv2d` in its images.
 
-    Shapes: x (N, C, H, W), weight (C, O / groups, kh, kw), bias (O,) or ``None`` -> (N, O, OH, OW) with ``OH = (H -
-    1) * stride - top - bottom + dilation * (kh - 1) + output_padding + 1``. ``padding`` crops the result: an int, a
-    pair or ``((top, bottom), (left, right))``. ``output_padding`` (int or pair, less than the stride) picks the size
-    among those that the convolution would have mapped to (H, W).
+    Shapes: x (N, C, H, W), weight (C, O / groups, kh, kw), bias (O,) or ``None`` -> (N, O, OH, OW) with
+    ``OH = (H - 1) * stride - top - bottom + dilation * (kh - 1) + output_padding + 1``.
+    ``padding`` crops the result: an int, a pair or ``((top, bottom), (left, right))``. ``output_padding`` (int or pair,
+    less than the stride) picks the size among those that the convolution would have mapped to (H, W).
     """
     check_images(x.shape, "conv_transpose2d")
     if weight.ndim != 4 or weight.shape[0] != x.shape[1] or x.shape[1] % groups:

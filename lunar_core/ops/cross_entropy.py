@@ -309,8 +309,8 @@ def cross_entropy(
             target = target.astype(logits.dtype)
     elif target.shape != shape[:axis] + shape[axis + 1 :]:
         raise ShapeError(
-            f"cross_entropy: target of shape {tuple(target.shape)} does not fit logits {tuple(shape)} with classes on axis "
-            f"{axis}; expected classes of shape {shape[:axis] + shape[axis + 1 :]} or probabilities of the logits' shape"
+            f"cross_entropy: target of shape {tuple(target.shape)} does not fit logits {tuple(shape)} with classes on "
+            f"axis {axis}; expected classes of shape {shape[:axis] + shape[axis + 1 :]} or probabilities of the logits' shape"
         )
     elif target.dtype.kind not in "iu":
         raise DTypeError(
@@ -398,6 +398,7 @@ def bce_with_logits(logits: Any, target: Any, pos_weight: Any = None) -> Any:
             fits = False
         if not fits:
             raise ShapeError(
-                f"bce_with_logits: pos_weight of shape {tuple(pos_weight.shape)} does not broadcast to {tuple(logits.shape)}"
+                f"bce_with_logits: pos_weight of shape {tuple(pos_weight.shape)} does not broadcast to the logits' "
+                f"{tuple(logits.shape)}"
             )
     return _bce_with_logits(logits, target, pos_weight)

@@ -64,6 +64,8 @@ def cholesky(x: Any, upper: bool = False) -> Any:
     check_square(x, "cholesky")
     lower = _cholesky(x)
     return adjoint(lower) if upper else lower
+
+
 # -- QR ----------------------------------------------------------------------------------------------------------------
 
 
@@ -194,8 +196,11 @@ _svd = Op(
         *[
             Sample((x,), {"full_matrices": full}, grad, lambda t, x: (None, t.linalg.svdvals(x), None))
             for x, full, grad in [
-                (square(0, 3, 3), False, True), (array(1, (2, 4, 2)), False, True), (array(2, (2, 4)), False, True),
-                (array(4, (2, 3)), True, False), (complex_array(5, (3, 2)), False, False),
+                (square(0, 3, 3), False, True),
+                (array(1, (2, 4, 2)), False, True),
+                (array(2, (2, 4)), False, True),
+                (array(4, (2, 3)), True, False),
+                (complex_array(5, (3, 2)), False, False),
             ]
         ],
     ],

@@ -53,7 +53,7 @@ def _c2c_samples() -> list[Sample]:
     ]
 
 
-_c2c = Op(
+_c2c: Op = Op(
     "fft_c2c",
     _c2c_forward,
     lambda F, g, saved, need, axes, norm, inverse: (_c2c(g, axes=axes, norm=_DUAL[norm], inverse=not inverse),),
@@ -87,7 +87,9 @@ _r2c = Op(
     ),
     samples=lambda: [
         Sample((array(i, s),), {"axis": axis, "norm": norm}, torch=lambda t, x, a=axis, m=norm: t.fft.rfft(x, dim=a, norm=m))
-        for i, (s, axis, norm) in enumerate([((6,), 0, "backward"), ((2, 5), 1, "forward"), ((4, 3), 0, "ortho"), ((1,), 0, "backward")])
+        for i, (s, axis, norm) in enumerate(
+            [((6,), 0, "backward"), ((2, 5), 1, "forward"), ((4, 3), 0, "ortho"), ((1,), 0, "backward")]
+        )
     ],
     doc="The non-negative half of the Fourier transform of real values along an axis.",
 )  # fmt: skip
@@ -142,7 +144,7 @@ def _plan(x: Any, s: Any, axes: Any, op: str) -> tuple[tuple[int, ...], list[int
     if axes is None:
         axes = range(x.ndim) if s is None else range(x.ndim - len(s), x.ndim)
     axes = normalize_axis(axes, x.ndim, op)
-    sizes = [None] * len(axes) if s is None else [None if n == -1 else n for n in s]
+    sizes: list[int | None] = [None] * len(axes) if s is None else [None if n == -1 else n for n in s]
     if len(sizes) != len(axes):
         raise ShapeError(f"{op}: {len(sizes)} lengths for {len(axes)} axes")
     return axes, sizes
@@ -159,7 +161,9 @@ def _several(x: Any, s: Any, axes: Any, norm: str | None, inverse: bool, op: str
 
 def _real(x: Any, op: str) -> None:
     if x.dtype.kind == "c":
-        raise DTypeError(f"{op}: expected real values, got {x.dtype}", hint=f"{op.replace('rfft', 'fft')} takes complex ones")
+        raise DTypeError(
+            f"{op}: expected real values, got {x.dtype}", hint=f"{op.replace('rfft', 'fft')} takes complex ones"
+        )
 
 
 def _irfft(x: Any, n: int | None, axis: int, norm: str, op: str) -> Any:

@@ -1,4 +1,4 @@
-"""Floating-point numbers as such: their signs, special values and closeness."""
+"""Floating-point numbers as such: their signs, special values, closeness and decimal rounding."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import numpy as np
 
 from ..op import Op, Sample
 from .common import array, binary, elementwise_spec, unary
+from .elementwise import cast, rint
 
 
 def _copysign_vjp(F: Any, g: Any, saved: Any, need: Any) -> Any:
@@ -68,6 +69,21 @@ def nan_to_num(x: Any, nan: float = 0.0, posinf: float | None = None, neginf: fl
     ``None`` stands for the largest and the lowest finite number of the dtype. The slope is 1 at finite values, else 0.
     """
     return _nan_to_num(x, nan=nan, posinf=posinf, neginf=neginf)
+
+
+def round_(x: Any, decimals: int = 0) -> Any:
+    """``x`` rounded to ``decimals`` places, halves to the even digit; negative counts round to tens, hundreds, ...
+
+    As in NumPy, the number is scaled, rounded and scaled back. The slope is 0. Integers come back as they are for
+    ``decimals`` >= 0.
+    """
+    if x.dtype.kind in "biu" and decimals >= 0:
+        return x
+    if not decimals:
+        return rint(x)
+    scale = 10.0 ** abs(decimals)
+    out = rint(x * scale) / scale if decimals > 0 else rint(x / scale) * scale
+    return out if out.dtype == x.dtype else cast(out, dtype=x.dtype)
 
 
 def _isclose_samples() -> list[Sample]:

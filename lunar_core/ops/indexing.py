@@ -81,7 +81,7 @@ def _scatter_forward(xp: Any, g: Any, shape: tuple[int, ...], index: Any) -> Any
     return out
 
 
-index_scatter = Op(
+index_scatter: Op = Op(
     "index_scatter",
     _scatter_forward,
     lambda F, g, saved, need, shape, index: (getitem(g, index=index),),
@@ -235,7 +235,7 @@ def _scatter_along_forward(xp: Any, g: Any, indices: Any, shape: tuple[int, ...]
 scatter_along_axis = Op(
     "scatter_along_axis",
     _scatter_along_forward,
-    lambda F, g, indices, need, shape, axis: (_take_along_axis(g, indices, axis=axis), None),
+    lambda F, g, indices, need, shape, axis: (F.gather(g, axis, indices), None),
     save=1,
     abstract=lambda g, indices, shape, axis: Spec(shape, g.dtype),
     samples=[Sample((array(0, (2, 2)), _indices_sample()), {"shape": (2, 3), "axis": 1})],

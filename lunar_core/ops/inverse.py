@@ -142,7 +142,7 @@ def _slogdet_forward(xp: Any, x: Any) -> tuple[Any, Any]:
 
 
 def _slogdet_vjp(F: Any, g: Any, saved: Any, need: Any) -> Any:
-    x, (sign, size) = saved
+    x, (sign, _) = saved
     g_sign, g_size = g
     weight = g_size
     if g_sign is not None and sign.dtype.kind == "c":  # the phase turns with the imaginary part of tr(A^-1 dA)
@@ -158,7 +158,10 @@ _slogdet = Op(
     _slogdet_forward,
     _slogdet_vjp,
     save=(0, OUTPUT),
-    abstract=lambda x: (Spec(x.shape[:-2], float_dtype(x.dtype)), Spec(x.shape[:-2], _part_dtype(float_dtype(x.dtype)))),
+    abstract=lambda x: (
+        Spec(x.shape[:-2], float_dtype(x.dtype)),
+        Spec(x.shape[:-2], _part_dtype(float_dtype(x.dtype))),
+    ),
     samples=squares("slogdet"),
     doc="Sign and logarithm of the magnitude of determinants.",
 )
@@ -251,7 +254,7 @@ def _lstsq_forward(xp: Any, a: Any, b: Any, rcond: float | None) -> tuple[Any, A
 
 def _lstsq_vjp(F: Any, g: Any, saved: Any, need: Any, rcond: float | None) -> Any:
     """The rule of pinv with ``P B = X``, which never forms a gradient of P."""
-    a, b, (x, s) = saved
+    a, b, (x, _) = saved
     gx, gs = g
     ga = gb = None
     if gx is not None:
@@ -271,7 +274,9 @@ def _lstsq_vjp(F: Any, g: Any, saved: Any, need: Any, rcond: float | None) -> An
 def _lstsq_spec(a: Spec, b: Spec, rcond: float | None) -> tuple[Spec, Spec]:
     head = np.broadcast_shapes(a.shape[:-2], b.shape[:-2])
     dtype = np.result_type(a.dtype, b.dtype)
-    return Spec((*head, a.shape[-1], b.shape[-1]), dtype), Spec((*a.shape[:-2], min(a.shape[-2:])), _part_dtype(a.dtype))
+    return Spec((*head, a.shape[-1], b.shape[-1]), dtype), Spec(
+        (*a.shape[:-2], min(a.shape[-2:])), _part_dtype(a.dtype)
+    )
 
 
 _lstsq = Op(

@@ -1,7 +1,7 @@
 """Products and norms of matrices and vectors: dot, vecdot, kron, cross, trace, matrix_power, matrix_norm.
 
-Leading axes are batches and broadcast. :mod:`lunar_core.ops.inverse` has inverses and solvers, :mod:`lunar_core.ops.decompositions` the
-factorizations; what the three share is at the top of this file.
+Leading axes are batches and broadcast. Inverses and solvers are in :mod:`lunar_core.ops.inverse`, factorizations in
+:mod:`lunar_core.ops.decompositions`; what the three share is at the top of this file.
 """
 
 from __future__ import annotations

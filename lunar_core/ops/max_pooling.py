@@ -217,9 +217,7 @@ def _scatter_samples() -> list[Sample]:
 
 
 def _gather_samples() -> list[Sample]:
-    return [
-        Sample((laid_out(i, case[0]), _some_index(case, i + 1)), _max_static(case)) for i, case in enumerate(CASES)
-    ]
+    return [Sample((laid_out(i, case[0]), _some_index(case, i + 1)), _max_static(case)) for i, case in enumerate(CASES)]
 
 
 # -- ops -----------------------------------------------------------------------------------------------------------
@@ -245,7 +243,7 @@ max_pool2d_with_index = Op(
         Spec((*x.shape[:2], *counts), _index_dtype(kernel)),
     ),
     samples=_max_samples(True),
-    doc="The largest element of each window, and its position in the window (row-major, as bytes; the first one at ties).",
+    doc="The largest element of each window, and its position there (row-major, as bytes; the first one at ties).",
 )
 max_pool2d_grad = Op(
     "max_pool2d_grad",
@@ -278,9 +276,9 @@ def max_pool2d(
     """The largest element of each window: x (N, C, H, W) -> (N, C, OH, OW).
 
     ``kernel``, ``stride`` (default: the kernel), ``padding`` and ``dilation`` are ints or pairs (vertical,
-    horizontal). Padding never wins; it is at most half of the kernel. ``OH = (H + 2 * padding - dilation * (kh - 1) -
-    1) // stride + 1``; ``ceil_mode`` rounds up, if the last window starts inside. The gradient goes to the first
-    largest element, in row order.
+    horizontal). Padding never wins; it is at most half of the kernel.
+    ``OH = (H + 2 * padding - dilation * (kh - 1) - 1) // stride + 1``; ``ceil_mode`` rounds up, if the last window
+    starts inside. The gradient goes to the first largest element, in row order.
     """
     try:
         static = plan("max_pool2d", x.shape, kernel, stride, padding, dilation, ceil_mode)

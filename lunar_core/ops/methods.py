@@ -9,7 +9,6 @@ from typing import Any
 
 from ..op import Op
 from ..tensor import Tensor
-from . import elementwise as e
 from . import (
     activation,
     bitwise,
@@ -26,15 +25,18 @@ from . import (
     shape,
     sorting,
 )
+from . import elementwise as e
 from .scatter import gather, masked_fill, masked_select, nonzero, scatter, scatter_add, take
 from .softmax import log_softmax, softmax
+from .special import digamma, erfc, erfinv, lgamma
 
 
 def _swapped(op: Any) -> Any:
     return lambda self, other: op(other, self)
 
 
-ARITY = {"maximum": 2, "minimum": 2, "power": 2, "matmul": 2, "copysign": 2, "logaddexp": 2}  # of the ops among METHODS that take more than the tensor
+# of the ops among METHODS that take more than the tensor
+ARITY = {"maximum": 2, "minimum": 2, "power": 2, "matmul": 2, "copysign": 2, "logaddexp": 2}
 
 OPERATORS: dict[str, Any] = {
     "__add__": e.add.applier(2),
@@ -89,8 +91,11 @@ METHODS: dict[str, Any] = {
     **{name: getattr(floating, name) for name in "copysign signbit nan_to_num isclose".split()},
     "logaddexp": e.logaddexp,
     "pow": e.power,
-    "round": e.rint,
-    **{name: getattr(reduction, name) for name in "sum mean var std prod argmax argmin logsumexp norm cumsum count_nonzero".split()},
+    "round": floating.round_,
+    **{
+        name: getattr(reduction, name)
+        for name in "sum mean var std prod argmax argmin logsumexp norm cumsum count_nonzero".split()
+    },
     "max": reduction.max_,
     "min": reduction.min_,
     "all": reduction.all_,
@@ -100,16 +105,17 @@ METHODS: dict[str, Any] = {
         for name in "reshape flatten transpose swapaxes moveaxis expand_dims squeeze broadcast_to split unbind flip".split()
     },
     **{name: getattr(activation, name) for name in "relu leaky_relu elu gelu sigmoid softplus silu erf".split()},
+    "erfc": erfc,
+    "erfinv": erfinv,
+    "lgamma": lgamma,
+    "digamma": digamma,
     "softmax": softmax,
     "log_softmax": log_softmax,
     "take_along_axis": indexing.take_along_axis,
     **{f.__name__: f for f in (take, gather, scatter, scatter_add, masked_fill, masked_select, nonzero)},
     **{name: getattr(sorting, name) for name in "sort argsort topk median quantile unique".split()},
     **{name: getattr(scan, name) for name in "cumprod cummax cummin".split()},
-    **{
-        name: getattr(rearrange, name)
-        for name in "chunk tile repeat roll tril triu diagonal diag diag_embed".split()
-    },
+    **{name: getattr(rearrange, name) for name in "chunk tile repeat roll tril triu diagonal diag diag_embed".split()},
     "matmul": linalg.matmul,
     "outer": linalg.outer,
     **{name: getattr(matrix, name) for name in "dot trace matrix_power".split()},

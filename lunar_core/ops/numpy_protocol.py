@@ -23,7 +23,6 @@ _FUNCTIONS = {
     "amin": "min",
     "permute_dims": "transpose",
     "fix": "trunc",
-    "round": "rint",
 }
 _KEYWORDS = {"a_min": "low", "a_max": "high", "ddof": "correction", "constant_values": "value"}
 

@@ -57,7 +57,9 @@ def repeat(x: Any, repeats: Any, axis: int | None = None) -> Any:
     raw = repeats.data if isinstance(repeats, Tensor) else repeats
     counts = np.asarray(backend.of(raw).to_numpy(raw) if backend.is_array(raw) else raw)
     if counts.dtype.kind not in "iu" or (counts < 0).any() or (counts.ndim and counts.shape not in ((1,), (n,))):
-        raise ShapeError(f"repeat: expected a count or {n} counts for axis {axis}, none negative, got {counts.tolist()}")
+        raise ShapeError(
+            f"repeat: expected a count or {n} counts for axis {axis}, none negative, got {counts.tolist()}"
+        )
     if counts.size == 1:
         times = int(counts.reshape(()))
         head, tail = tuple(x.shape[:axis]), tuple(x.shape[axis + 1 :])
@@ -87,7 +89,7 @@ def meshgrid(*xs: Any, indexing: str = "xy") -> list[Any]:
     ]
 
 
-_roll = Op(
+_roll: Op = Op(
     "roll",
     lambda xp, x, shift, axis: xp.roll(x, shift, axis),
     lambda F, g, saved, need, shift, axis: (_roll(g, shift=tuple(-s for s in shift), axis=axis),),
@@ -193,7 +195,7 @@ def _diagonal_scatter_forward(xp: Any, g: Any, shape: tuple[int, ...], offset: i
     return out
 
 
-diagonal_scatter = Op(
+diagonal_scatter: Op = Op(
     "diagonal_scatter",
     _diagonal_scatter_forward,
     lambda F, g, saved, need, shape, **where: (_diagonal(g, **where),),
@@ -220,7 +222,8 @@ def diag(x: Any, k: int = 0) -> Any:
         return diagonal(x, k)
     if x.ndim != 1:
         raise ShapeError(
-            f"diag: expected a vector or a matrix, got shape {tuple(x.shape)}", hint="diag_embed and diagonal take batches"
+            f"diag: expected a vector or a matrix, got shape {tuple(x.shape)}",
+            hint="diag_embed and diagonal take batches",
         )
     return diag_embed(x, k)
 
@@ -312,11 +315,13 @@ _pad_mode = Op(
     samples=_pad_mode_samples,
     doc="A border that continues the array: reflect, symmetric, edge or wrap.",
 )
-_pad_fold = Op(
+_pad_fold: Op = Op(
     "pad_mode_grad",
     _fold_forward,
     lambda F, g, saved, need, **how: (_pad_mode(g, **how),),
     abstract=lambda g, widths, mode: Spec(tuple(n - a - b for n, (a, b) in zip(g.shape, widths)), g.dtype),
-    samples=lambda: [Sample((array(0, (2, 6)),), {"widths": ((0, 0), (1, 2)), "mode": m}) for m in ("reflect", "edge", "wrap")],
+    samples=lambda: [
+        Sample((array(0, (2, 6)),), {"widths": ((0, 0), (1, 2)), "mode": m}) for m in ("reflect", "edge", "wrap")
+    ],
     doc="The border added to where it came from: the adjoint of pad_mode.",
 )

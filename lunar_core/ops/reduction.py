@@ -355,15 +355,18 @@ def count_nonzero(x: Any, axis: Any = None, keepdims: bool = False) -> Any:
 
 
 def norm(x: Any, axis: Any = None, keepdims: bool = False, ord: float = 2) -> Any:
-    """Vector norm over ``axis``: ``(sum |x|**ord) ** (1 / ord)``; ``inf`` gives the largest magnitude.
+    """Vector norm over ``axis``: ``(sum |x|**ord) ** (1 / ord)``; ``inf`` gives the largest magnitude, ``-inf`` the
+    smallest, 0 how many elements are not 0.
 
     The gradient of the 2-norm at the zero vector is 0.
     """
     from .elementwise import absolute, power, sqrt, where
 
     axis = _axes(axis, x, "norm")
-    if ord == math.inf:
-        return max_(absolute(x), axis=axis, keepdims=keepdims)
+    if ord in (math.inf, -math.inf):
+        return (max_ if ord > 0 else min_)(absolute(x), axis=axis, keepdims=keepdims)
+    if ord == 0:
+        return count_nonzero(x, axis=axis, keepdims=keepdims)
     if ord == 1:
         return sum(absolute(x), axis=axis, keepdims=keepdims)
     if ord == 2:

@@ -112,7 +112,10 @@ def _extremum(name: str) -> Op:
         ties = np.array([[1.0, 1.0, 0.5, 2.0, 2.0, 2.5]]) * (1 if name == "cummax" else -1)
         table: list[tuple[Any, int]] = [(array(0, (6,)), 0), (array(1, (2, 5)), 1), (array(2, (5, 3)), 0)]
         return [
-            *[Sample((x,), {"axis": axis}, True, lambda t, x, axis=axis: getattr(t, name)(x, axis)[0]) for x, axis in table],
+            *[
+                Sample((x,), {"axis": axis}, True, lambda t, x, axis=axis: getattr(t, name)(x, axis)[0])
+                for x, axis in table
+            ],
             Sample((ties,), {"axis": 1}, False, lambda t, x: getattr(t, name)(x, 1)[0]),
         ]
 

@@ -17,6 +17,7 @@ from ..op import Op, Sample, Shape, Spec
 from ..tensor import Tensor
 from .common import array, normalize_axis
 from .indexing import (
+    at,
     check_integers,
     embedding_grad,
     getitem,
@@ -164,9 +165,15 @@ _scatter = Op(
     save=1,
     abstract=lambda x, index, src, axis: x,
     samples=lambda: [
-        Sample((array(0, (4, 3)), _index_2d(), array(1, (2, 3))), {"axis": 0}, torch=lambda t, x, i, s: x.scatter(0, i, s)),
-        Sample((array(2, (3, 4)), _index_2d(), array(3, (2, 3))), {"axis": 1}, torch=lambda t, x, i, s: x.scatter(1, i, s)),
-        Sample((array(4, (4,)), np.array([2]), array(5, (1,))), {"axis": 0}, torch=lambda t, x, i, s: x.scatter(0, i, s)),
+        Sample(
+            (array(0, (4, 3)), _index_2d(), array(1, (2, 3))), {"axis": 0}, torch=lambda t, x, i, s: x.scatter(0, i, s)
+        ),
+        Sample(
+            (array(2, (3, 4)), _index_2d(), array(3, (2, 3))), {"axis": 1}, torch=lambda t, x, i, s: x.scatter(1, i, s)
+        ),
+        Sample(
+            (array(4, (4,)), np.array([2]), array(5, (1,))), {"axis": 0}, torch=lambda t, x, i, s: x.scatter(0, i, s)
+        ),
     ],
     doc="A copy with values written along an axis.",
 )
@@ -199,6 +206,15 @@ def _source(x: Any, index: Any, src: Any) -> Any:
     raw = x.data if isinstance(x, Tensor) else x
     owner = backend.of(raw)
     return broadcast_to(owner.from_numpy(np.asarray(src, x.dtype), owner.device_of(raw)), tuple(index.shape))
+
+
+def index_put(x: Any, index: Any, value: Any, accumulate: bool = False) -> Any:
+    """A copy of ``x`` with ``value``, which broadcasts, written at ``index``, or added to what is there.
+
+    ``index`` is what may stand in ``x[...]``. The same as ``x.at[index].set(value)`` and ``x.at[index].add(value)``.
+    """
+    places = at(x)[index]
+    return places.add(value) if accumulate else places.set(value)
 
 
 # -- spreading: what sort and topk need --------------------------------------------------------------------------------
@@ -245,10 +261,11 @@ def masked_fill(x: Any, mask: Any, value: Any) -> Any:
         fits = np.broadcast_shapes(mask.shape, x.shape) == tuple(x.shape)
     except ValueError:
         fits = False
-    if not fits or getattr(value, "ndim", 0):
+    rank: int = getattr(value, "ndim", 0)
+    if not fits or rank:
         raise ShapeError(
             f"masked_fill: x {tuple(x.shape)} takes a mask that broadcasts to it and one value, got a mask of shape "
-            f"{tuple(mask.shape)} and a value of shape {tuple(np.shape(value))}"
+            f"{tuple(mask.shape)} and a value with {rank} axes"
         )
     filled = where(mask, value, x)
     return filled if filled.dtype == x.dtype else _cast_like(filled, x)
@@ -280,4 +297,4 @@ def nonzero(x: Any) -> tuple[Any, ...]:
     return tuple(map(Tensor, positions)) if isinstance(x, Tensor) else tuple(positions)
 
 
-__all__ = ["gather", "masked_fill", "masked_select", "nonzero", "scatter", "scatter_add", "spread_along_axis", "take"]
+__all__ = ["gather", "index_put", "masked_fill", "masked_select", "nonzero", "scatter", "scatter_add", "spread_along_axis", "take"]

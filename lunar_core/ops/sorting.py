@@ -1,7 +1,7 @@
-"""Order: sort, argsort, topk, median, quantile, searchsorted, unique, counting, and running extrema and products.
+"""Order: sort, argsort, topk, median, quantile, searchsorted, unique, and counting.
 
 Names and meaning are NumPy's: NaN counts as the largest value. Where PyTorch returns values and indices together
-(``sort``, ``cummax``, ``median``) these functions return the values; ``topk``, which NumPy lacks, returns both.
+(``sort``, ``median``) these functions return the values; ``topk``, which NumPy lacks, returns both.
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ import numpy as np
 
 from .. import backend
 from ..errors import DTypeError, ShapeError
-from ..op import OUTPUT, Op, Sample, Spec
+from ..op import Op, Sample, Spec
 from ..tensor import Tensor
 from .common import array, normalize_axis
-from .indexing import check_integers, index_scatter, scatter_along_axis, take_along_axis
+from .indexing import check_integers, index_scatter, take_along_axis
 from .scatter import spread_along_axis
-from .shape import flip, transpose
+from .shape import transpose
 
 
 def _one_axis(x: Any, axis: int, op: str) -> int:
@@ -278,13 +278,18 @@ def searchsorted(ordered: Any, values: Any, side: str = "left", sorter: Any = No
         values = owner.from_numpy(np.asarray(values), owner.device_of(raw))
     if ordered.ndim != 1 and tuple(ordered.shape[:-1]) != tuple(values.shape[:-1]):
         raise ShapeError(
-            f"searchsorted: rows of shape {tuple(ordered.shape)} need values with the same leading axes, got {tuple(values.shape)}"
+            f"searchsorted: rows of shape {tuple(ordered.shape)} need values with the same leading axes, "
+            f"got {tuple(values.shape)}"
         )
     return _searchsorted(ordered, values, side=side)
 
 
 def unique(
-    x: Any, return_index: bool = False, return_inverse: bool = False, return_counts: bool = False, axis: int | None = None
+    x: Any,
+    return_index: bool = False,
+    return_inverse: bool = False,
+    return_counts: bool = False,
+    axis: int | None = None,
 ) -> Any:
     """The different elements of ``x`` in ascending order (slices along ``axis``); it has no gradient (``np.unique``).
 

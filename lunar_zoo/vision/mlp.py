@@ -2,26 +2,15 @@
 
 from __future__ import annotations
 
-import copy
 from typing import Any
 
 from lunar_activations.relu import ReLU
 from lunar_core import ops
 from lunar_core.component import field, in_range, positive
-from lunar_core.contracts.activation import Activation
-from lunar_core.contracts.model import Model
+from lunar_core.contracts.model import Model, template_of
 from lunar_layers.dense import Dense
 from lunar_layers.dropout import Dropout
 from lunar_layers.sequential import Sequential
-
-
-def as_activation(value: Any) -> Any:
-    """The converter of fields that hold an activation: a registry name becomes that component, the rest stays."""
-    if isinstance(value, str):
-        from lunar_core.plugins import registry
-
-        return registry.create("activation", value)
-    return value
 
 
 class MLP(Model):
@@ -35,7 +24,9 @@ class MLP(Model):
 
     hidden: tuple[int, ...] = field(default=(64, 64), validator=positive, doc="widths of the hidden layers")
     num_classes: int = field(default=10, validator=positive, doc="size of the result")
-    activation: Activation = field(factory=ReLU, converter=as_activation, doc="activation, or the registry name of one")
+    activation: Any = field(
+        factory=ReLU, converter=template_of("activation"), doc="an activation, or the registry name of one"
+    )
     dropout: float = field(
         default=0.0, validator=in_range(0, 1, include_high=False), doc="dropout after each hidden layer"
     )
@@ -43,7 +34,7 @@ class MLP(Model):
     def setup(self) -> None:
         parts: list[Any] = []
         for width in self.hidden:
-            parts += [Dense(width), copy.deepcopy(self.activation)]
+            parts += [Dense(width), self.activation()]
             if self.dropout:
                 parts.append(Dropout(self.dropout))
         self.layers = Sequential(*parts, Dense(self.num_classes))

@@ -13,9 +13,8 @@ Validator = Callable[[Any, Any, Any], None]
 
 def _compared(sign: str, holds: Callable[[Any, Any], bool], other: str) -> Validator:
     def check(instance: Any, attribute: Any, value: Any) -> None:
-        # a field that is declared later does not exist while the constructor runs, and then checks against this one
-        bound = vars(instance).get(other)
-        if bound is not None and not holds(value, bound):
+        bound = getattr(instance, other)
+        if not holds(value, bound):
             raise hyperparameter_error(instance, attribute.alias, value, f"{sign} {other} = {bound:g}")
 
     return check

@@ -23,7 +23,8 @@ class Commands(click.Group):
     """Commands by registry name (kind ``"command"``), each imported when it is run.
 
     A hook plugin may add further ones in ``lunar_register_commands(group)``. Hook plugins have to be imported for that,
-    so they are asked only for the help page and for a name that the registry lacks.
+    so they are asked only for the help page and for a name that the registry lacks, and only if the source of one of
+    them speaks of that hook.
     """
 
     _asked = False
@@ -73,10 +74,14 @@ class Commands(click.Group):
                 formatter.write_dl(rows)
 
     def _ask_hook_plugins(self) -> None:
+        from lunar_cli.summary import mentions
         from lunar_core.plugins import registry
 
-        if not self._asked and registry.components("plugin"):
-            self._asked = True
+        if self._asked:
+            return
+        self._asked = True
+        usable = [c for c in registry.components("plugin") if c.status != "blocked"]
+        if any(c.status == "loaded" or mentions(c.target, "lunar_register_commands") for c in usable):
             registry.load_hook_plugins()
             tell = registry.manager.bus.register_commands
             if tell is not None:

@@ -37,6 +37,7 @@ from lunar_core.component import Component, check_field, field, fields, in_range
 from lunar_core.config import from_config
 from lunar_core.contracts.dataset import Dataset
 from lunar_core.errors import ConfigError, LunarError, UnknownNameError
+from lunar_core.random import seed
 from lunar_core.suggest import did_you_mean
 
 from .recipes import shipped
@@ -247,22 +248,16 @@ class _Errors:
         raise error
 
 
-def settings_of(recipe: dict[str, Any]) -> Settings:
-    """The plain entries. Raises ConfigError with everything that is wrong with them."""
-    errors = _Errors()
-    settings = _table(Settings, {key: recipe[key] for key in _names(Settings) if key in recipe}, "", errors)
-    errors.raise_all()
-    return settings
-
-
 def build(recipe: dict[str, Any]) -> Parts:
-    """Build all components of a recipe. Set the seed before: the initial weights are drawn from it.
+    """Set the seed of the recipe and build all its components.
 
     Raises ConfigError with one line for each thing that is wrong, each with its path in the recipe.
     """
     errors = _Errors()
     _check_names(recipe, errors)
     settings = _table(Settings, {key: recipe[key] for key in _names(Settings) if key in recipe}, "", errors)
+    if settings is not None:
+        seed(settings.seed)  # before the model: its initial weights are drawn from it
     split = recipe.get("split", {})
     if "test" in recipe and "test" in split:
         errors.note("split.test", "the recipe has a table [test], so nothing is held out for a test")
@@ -310,7 +305,7 @@ def _optimizer(make: Callable[..., Any], model: Any) -> tuple[Any, Any]:
     from lunar_core.module import Parameter
 
     optimizer = make("optimizer", [Parameter(np.zeros(1, np.float32))] if model is None else model.parameters())
-    return optimizer, None if optimizer is None else make("scheduler", optimizer)
+    return optimizer, make("scheduler") if optimizer is None else make("scheduler", optimizer)
 
 
 def _component(table: Any, key: str, kind: str, *args: Any) -> Any:

@@ -1,4 +1,4 @@
-"""What a component is, in one line, read from its source without importing it."""
+"""What a component is, in one line, and what a plugin speaks of: read from the source without importing it."""
 
 from __future__ import annotations
 
@@ -24,6 +24,18 @@ def summary(target: str) -> str:
     paragraph = " ".join((doc or "").strip().partition("\n\n")[0].split())
     sentence = re.match(r".*?\.(?= |$)", paragraph)  # a point inside of 2.5 or lc.layers ends none
     return sentence[0] if sentence else paragraph
+
+
+def mentions(target: str, word: str) -> bool:
+    """Whether the package of ``module:Name`` has ``word`` in its source; True when there is none to look at."""
+    try:
+        spec = importlib.util.find_spec(target.partition(":")[0].partition(".")[0])
+        if spec is None or not isinstance(spec.loader, SourceFileLoader) or spec.origin is None:
+            return True
+        files = [path for folder in spec.submodule_search_locations or () for path in Path(folder).rglob("*.py")]
+        return any(word.encode() in path.read_bytes() for path in files or [Path(spec.origin)])
+    except (OSError, ValueError, ImportError):
+        return True
 
 
 def _docstring(module: str, name: str, steps: int) -> str | None:

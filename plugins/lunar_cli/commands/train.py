@@ -86,10 +86,8 @@ def _run(recipe: dict[str, Any], weights: str | None, out: str | None) -> None:
     from lunar_cli import recipe as recipes
     from lunar_training import Trainer
 
-    settings = recipes.settings_of(recipe)
-    lc.seed(settings.seed)
     parts = recipes.build(recipe)
-    model = parts.model
+    settings, model = parts.settings, parts.model
     _rehearse(parts, settings.device)
     if weights is not None:
         model.load_state_dict(lc.load(weights))

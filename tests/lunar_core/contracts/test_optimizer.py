@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import copy
 import gc
-import json
-import math
-import pickle
 import tracemalloc
 from typing import ClassVar
 
@@ -14,62 +11,16 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from optimizer_parts import Momentum, Whitened, backward, parameters, reference
 
 import lunar_core as lc
-from lunar_core.autograd import note_write
-from lunar_core.component import field, in_range, non_negative
+from lunar_core.component import field, non_negative
 from lunar_core.contracts.optimizer import Optimizer
-from lunar_core.errors import HyperparameterError, InPlaceError, NotBuiltError, StateError
-from lunar_core.fused import FusedError
+from lunar_core.errors import HyperparameterError
+from lunar_core.fusion import FusedError
 from lunar_core.testing.fake_device import fake_device
 
-
-class Momentum(Optimizer):
-    """As in the contract's docstring, with a branch on a number and a count."""
-
-    lr: float = field(default=0.1, validator=non_negative)
-    beta: float = field(default=0.9, validator=in_range(0, 1))
-    decay: float = field(default=0.0, validator=non_negative)
-    state = ("m",)
-
-    @staticmethod
-    def update(p, g, m, *, lr, beta, decay, step):
-        if decay:
-            p = p * (1 - lr * decay)
-        if beta:
-            m = beta * m + g
-            return p - lr / step * m, m
-        return p - lr / step * g, m
-
-
-def reference(p, g, m, step, lr=0.1, beta=0.9, decay=0.0):
-    """One update of Momentum on plain arrays."""
-    return Momentum.update(p, g, m, lr=lr, beta=beta, decay=decay, step=step)
-
-
-def parameters(*shapes, dtype=np.float64, seed=0):
-    rng = np.random.default_rng(seed)
-    return [lc.Parameter(np.asarray(rng.normal(size=s)).astype(dtype)) for s in shapes]
-
-
-def backward(params, factor=1.0):
-    """Give each parameter the gradient ``factor * p``."""
-    for p in params:
-        (p * p).sum().backward(lc.tensor(0.5 * factor, dtype=p.dtype, device=p.device))
-
-
-class Net(lc.Module):
-    def __init__(self, shared=False):
-        rng = np.random.default_rng(1)
-        self.first = lc.Parameter(rng.normal(size=(4, 3)))
-        self.bias = lc.Parameter(np.zeros(4))
-        self.last = self.first if shared else lc.Parameter(rng.normal(size=(2, 4)))
-
-    def forward(self, x):
-        return ((x @ self.first.T + self.bias).tanh() * 2).sum()
-
-
-# -- updates -----------------------------------------------------------------------------------------------------------
+# -- updates ----------------------------------------------------------------------------------------------------------
 
 
 def test_a_step_applies_the_rule_to_every_parameter():
@@ -237,21 +188,7 @@ def test_a_closure_is_called_with_gradients_on_and_its_result_returned():
     assert second.item() < first.item()
 
 
-# -- rules over whole arrays -------------------------------------------------------------------------------------------
-
-
-class Whitened(Optimizer):
-    """A rule that needs matrices, with state of a shape of its own."""
-
-    lr: float = 0.1
-    elementwise = False
-    state: ClassVar = {"covariance": lambda p: np.eye(p.shape[0]), "m": 0.0}
-
-    @staticmethod
-    def update(p, g, covariance, m, *, lr, step):
-        covariance = covariance + g @ g.T
-        m = 0.5 * m + np.linalg.solve(covariance, g)
-        return p - lr / step * m, covariance, m
+# -- rules over whole arrays ------------------------------------------------------------------------------------------
 
 
 def test_a_rule_over_whole_arrays_gets_each_parameter_in_its_shape():
@@ -295,368 +232,7 @@ def test_whole_rules_work_on_half_precision_and_count_their_results():
         Wrong([p]).step()
 
 
-# -- groups ------------------------------------------------------------------------------------------------------------
-
-
-def test_groups_have_hyperparameters_of_their_own():
-    a, b = parameters((3,), (2,))
-    start = [a.data.copy(), b.data.copy()]
-    opt = Momentum([{"params": [a]}, {"params": b, "lr": 0.5}], lr=0.1)
-    assert [g.lr for g in opt.groups] == [0.1, 0.5]
-    assert opt.lr == 0.1
-    backward([a, b])
-    opt.step()
-    np.testing.assert_allclose(a.data, 0.9 * start[0])
-    np.testing.assert_allclose(b.data, 0.5 * start[1])
-    opt.groups[1].lr = 0.25
-    opt.groups[1]["decay"] = 1
-    assert (opt.groups[1]["lr"], opt.groups[1].decay, opt.lr) == (0.25, 1.0, 0.1)
-    opt.lr = 0.3
-    assert [g.lr for g in opt.groups] == [0.3, 0.3]
-
-
-def test_overrides_choose_groups_by_the_names_of_parameters():
-    net = Net()
-    opt = Momentum(net.parameters(), decay=0.5, overrides={"bias": {"decay": 0.0}, "l*": {"lr": 0.01, "beta": 0.5}})
-    assert [g.decay for g in opt.groups] == [0.5, 0.0, 0.5]
-    opt.bind()
-    assert [g.names for g in opt.groups] == [["first"], ["bias"], ["last"]]
-    assert opt.groups[2].params[0] is net.last
-    everywhere = Momentum(net, overrides={"*": {"decay": 0.1}})
-    everywhere.bind()
-    assert [g.names for g in everywhere.groups] == [[], ["first", "bias", "last"]]
-
-
-def test_a_group_can_be_added_before_and_after_the_first_step():
-    a, b, c = parameters((3,), (2,), (4,))
-    opt = Momentum([a], lr=0.5)
-    opt.add_group({"params": [b], "lr": 0.2})
-    backward([a, b, c])
-    opt.step()
-    start = c.data.copy()
-    assert opt.add_group({"params": c}).lr == 0.5
-    opt.step()
-    np.testing.assert_allclose(c.data, 0.5 * start)
-    assert [g.names for g in opt.groups] == [["0"], ["1"], ["2"]]
-    with pytest.raises(HyperparameterError, match="in two groups"):
-        opt.add_group({"params": a})
-    assert len(opt.groups) == 3
-
-
-def test_a_model_may_be_built_after_its_optimizer():
-    class Lazy(lc.Layer):
-        def build(self, x):
-            self.weight = lc.Parameter(np.ones((2, x.shape[-1])))
-
-        def forward(self, x):
-            return (x @ self.weight.T).sum()
-
-    model = Lazy()
-    opt = Momentum(model.parameters())
-    opt.zero_grad()
-    with pytest.raises(NotBuiltError):
-        opt.step()
-    model(lc.ones((1, 3), dtype="float64")).backward()
-    opt.step()
-    np.testing.assert_allclose(model.weight.data, 0.9)
-    assert opt.groups[0].names == ["weight"]
-
-
-def test_a_shared_parameter_is_updated_once():
-    net = Net(shared=True)
-    start = net.first.data.copy()
-    opt = Momentum([*net.parameters(), net.first])
-    backward([net.first])
-    opt.step()
-    np.testing.assert_allclose(net.first.data, 0.9 * start)
-
-
-@pytest.mark.parametrize(
-    ("make", "words"),
-    [
-        (lambda a, b: Momentum([]), "got no parameters"),
-        (lambda a, b: Momentum(iter([])), "got no parameters"),
-        (lambda a, b: Momentum([{"params": []}]), "got no parameters"),
-        (lambda a, b: Momentum(lc.Module()), "got no parameters"),
-        (lambda a, b: Momentum(a), "an iterable of parameters, got Parameter"),
-        (lambda a, b: Momentum(3), "an iterable of parameters, got int"),
-        (lambda a, b: Momentum({"params": [a]}), "got dict"),
-        (lambda a, b: Momentum([{"lr": 0.1}]), "a dict with 'params', got \\['lr'\\]"),
-        (lambda a, b: Momentum([{"params": a}, a]), "expected parameters, got dict"),
-        (lambda a, b: Momentum([a, np.ones(3)]), "expected parameters, got ndarray"),
-        (lambda a, b: Momentum([a * 2]), "is the result of mul"),
-        (lambda a, b: Momentum([{"params": a}, {"params": [b, a]}]), "in two groups"),
-        (lambda a, b: Momentum([("w", a), ("w", b)]), "two parameters are named 'w'"),
-        (lambda a, b: Momentum([("w", a)], overrides={"v*": {}}), "no parameter matches the override 'v\\*'"),
-        (lambda a, b: Momentum([{"params": a}], overrides={"*": {}}), "got groups and overrides"),
-        (lambda a, b: Momentum([{"params": a, "lrr": 1}]), "no hyperparameter 'lrr'; did you mean 'lr'"),
-        (lambda a, b: Momentum([a], overrides={"*": {"rate": 1}}), "no hyperparameter 'rate'"),
-        (lambda a, b: Momentum([a], learning_rate=1), "no hyperparameter 'learning_rate'; did you mean 'lr'"),
-        (lambda a, b: Momentum([a], lr=math.nan), "lr must be a finite number"),
-        (lambda a, b: Momentum([a], lr=-1), "lr must be >= 0"),
-        (lambda a, b: Momentum([{"params": a, "lr": math.nan}]), "lr must be a finite number"),
-        (lambda a, b: Momentum(), "missing 'params'"),
-    ],
-)
-def test_what_is_no_parameter_or_hyperparameter_is_one_clear_error(make, words):
-    a, b = parameters((3,), (2,))
-    with pytest.raises(HyperparameterError, match=words):
-        make(a, b).bind()
-
-
-def test_a_bad_value_set_later_is_refused_and_changes_nothing():
-    (a,) = parameters((3,))
-    opt = Momentum([a], lr=0.2)
-    for change in (lambda: setattr(opt, "lr", math.nan), lambda: setattr(opt.groups[0], "lr", -1)):
-        with pytest.raises(HyperparameterError, match="lr must be"):
-            change()
-    with pytest.raises(HyperparameterError, match="did you mean 'beta'"):
-        opt.groups[0].betta = 1
-    with pytest.raises(AttributeError):
-        _ = opt.groups[0].rate
-    with pytest.raises(AttributeError):
-        _ = opt.rate
-    assert opt.lr == opt.groups[0].lr == 0.2
-
-
-def test_the_config_holds_the_hyperparameters_and_not_the_parameters():
-    opt = Momentum(parameters((3,)), lr=0.2, overrides={"*": {"lr": 0.3}})
-    assert opt.config() == {"overrides": {"*": {"lr": 0.3}}, "lr": 0.2, "beta": 0.9, "decay": 0.0}
-    assert "lr=0.2" in repr(opt) and "Parameter" not in repr(opt)
-    again = Momentum.from_config_fields(opt.params, **opt.config())
-    assert again.config() == opt.config()
-
-
-# -- what users do in between ------------------------------------------------------------------------------------------
-
-
-def trained(steps=2):
-    params = parameters((3, 2), (4,))
-    opt = Momentum(params)
-    for _ in range(steps):
-        opt.zero_grad()
-        backward(params)
-        opt.step()
-    return params, opt
-
-
-def test_an_assigned_array_is_taken_in():
-    params, opt = trained()
-    params[0].data = np.full((3, 2), 5.0)
-    params[1].data[...] = 7.0
-    note_write(params[1].data)
-    opt.zero_grad()
-    params[0].grad = lc.zeros((3, 2), dtype="float64")
-    opt.groups[0].beta = 0.0
-    opt.step()
-    assert params[0].tolist() == [[5.0] * 2] * 3
-    assert params[1].tolist() == [7.0] * 4
-    assert np.shares_memory(params[0].data, opt.groups[0].buffers[0].data)
-
-
-def test_an_assigned_gradient_counts():
-    params, opt = trained()
-    m = opt.state_dict()["state"]["0"]["m"].copy()
-    value = params[0].data.copy()
-    opt.zero_grad()
-    params[0].grad = lc.full((3, 2), 2.0, dtype="float64")
-    opt.step()
-    np.testing.assert_allclose(params[0].data, reference(value, np.full((3, 2), 2.0), m, 3)[0])
-
-
-def test_a_loaded_model_keeps_its_place():
-    net = Net()
-    opt = Momentum(net)
-    opt.bind()
-    net.load_state_dict({"first": np.ones((4, 3)), "bias": np.ones(4), "last": np.ones((2, 4))})
-    backward([net.first])
-    opt.step()
-    np.testing.assert_allclose(net.first.data, 0.9)
-
-
-@pytest.mark.parametrize("dtype", ["float32", "float16"])
-def test_a_converted_model_takes_its_state_along(dtype):
-    net = Net()
-    opt = Momentum(net)
-    backward([net.first, net.bias])
-    opt.step()
-    m = opt.state_dict()["state"]["first"]["m"].copy()
-    value = net.first.data.copy()
-    net.astype(dtype)
-    opt.zero_grad()
-    backward([net.first])
-    opt.step()
-    assert net.first.dtype == dtype
-    record = opt.state_dict()["state"]["first"]
-    assert record["step"] == 2 and record["m"].dtype == np.float32
-    np.testing.assert_allclose(record["m"], 0.9 * m + value, rtol=2e-3)
-
-
-def test_frozen_parameters_are_skipped_and_thawed_ones_go_on():
-    net = Net()
-    net.freeze("last")
-    opt = Momentum(net)
-    everything = [net.first, net.bias, net.last]
-    backward(everything[:2])
-    opt.step()
-    assert opt.groups[0].buffers[0].size < 12 + 4 + 8 + 16
-    net.unfreeze("last")
-    net.freeze("first")
-    frozen, thawed = net.first.data.copy(), net.last.data.copy()
-    opt.zero_grad()
-    backward(everything[1:])
-    opt.step()
-    np.testing.assert_array_equal(net.first.data, frozen)
-    np.testing.assert_allclose(net.last.data, 0.9 * thawed)
-    net.unfreeze("first")
-    opt.zero_grad()
-    backward([net.first])
-    opt.step()
-    steps = {name: record["step"] for name, record in opt.state_dict()["state"].items()}
-    assert steps == {"first": 2, "bias": 2, "last": 1}
-    np.testing.assert_allclose(net.first.data, frozen - 0.1 / 2 * (frozen / 0.9 * 0.9 + frozen))
-
-
-def test_two_optimizers_may_share_parameters():
-    (p,) = parameters((3,))
-    value = p.data.copy()
-    a, b = Momentum([p], beta=0.0), Momentum([p], beta=0.0, lr=0.5)
-    for _ in range(2):
-        for opt in (a, b):
-            opt.zero_grad()
-            backward([p])
-            opt.step()
-    np.testing.assert_allclose(p.data, value * 0.9 * 0.5 * 0.95 * 0.75)
-
-
-def test_a_graph_from_before_the_step_refuses_its_overwritten_arrays():
-    params, opt = trained()
-    loss = (params[0] * params[0]).sum()
-    opt.step()
-    with pytest.raises(InPlaceError):
-        loss.backward()
-
-
-# -- copies ------------------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("clone", [copy.deepcopy, lambda pair: pickle.loads(pickle.dumps(pair))])
-def test_a_copy_of_model_and_optimizer_goes_its_own_way_from_the_same_place(clone):
-    net = Net()
-    opt = Momentum(net.parameters(), lr=0.2, overrides={"bias": {"lr": 0.01}})
-    for _ in range(2):
-        backward([net.first, net.bias])
-        opt.step()
-    twin, other = clone((net, opt))
-    assert other.groups[1].lr == 0.01
-    value = net.first.data.copy()
-    for o, n in ((opt, net), (other, twin)):
-        o.zero_grad()
-        backward([n.first, n.bias], 2.0)
-        o.step()
-    assert not np.array_equal(net.first.data, value)
-    np.testing.assert_array_equal(twin.first.data, net.first.data)
-    assert not np.shares_memory(twin.first.data, net.first.data)
-    assert other.groups[0].params[0] is twin.first
-    other.lr = 0.9
-    assert opt.lr == 0.2
-
-
-def test_an_optimizer_that_never_stepped_can_be_copied():
-    net = Net()
-    twin, other = copy.deepcopy((net, Momentum(net.parameters())))
-    backward([twin.first])
-    other.step()
-    assert not np.array_equal(twin.first.data, net.first.data)
-
-
-# -- state dicts -------------------------------------------------------------------------------------------------------
-
-
-def test_a_state_dict_continues_exactly_where_it_was_taken():
-    net = Net()
-    opt = Momentum(net, lr=0.2, overrides={"bias": {"beta": 0.5}})
-    for i in range(3):
-        opt.zero_grad()
-        backward([net.first, net.bias] if i else [net.bias])
-        opt.step()
-    state = copy.deepcopy(opt.state_dict())
-    twin = Net()
-    twin.load_state_dict(net.state_dict())
-    other = Momentum(twin, lr=99.0, overrides={"bias": {"beta": 0.1}})
-    other.load_state_dict(state)
-    assert other.lr == 0.2 and other.groups[1].beta == 0.5
-    assert json.dumps(state["groups"])  # plain data
-    for o, n in ((opt, net), (other, twin)):
-        o.zero_grad()
-        backward([n.first, n.bias])
-        o.step()
-    for a, b in zip(net.parameters(), twin.parameters()):
-        np.testing.assert_array_equal(a.data, b.data)
-    assert {k: v["step"] for k, v in other.state_dict()["state"].items()} == {"first": 3, "bias": 4, "last": 0}
-
-
-def test_state_comes_back_from_a_file_too(tmp_path):
-    params, opt = trained()
-    state = opt.state_dict()
-    flat = {f"{name}.{key}": value for name, record in state["state"].items() for key, value in record.items()}
-    lc.save(flat, tmp_path / "opt.safetensors")
-    loaded = lc.load(tmp_path / "opt.safetensors")
-    records = {n: {"step": int(loaded[f"{n}.step"]), "m": loaded[f"{n}.m"]} for n in state["state"]}
-    other = Momentum([lc.Parameter(p.data.copy()) for p in params])
-    other.load_state_dict({"groups": json.loads(json.dumps(state["groups"])), "state": records})
-    np.testing.assert_array_equal(other.state_dict()["state"]["0"]["m"], state["state"]["0"]["m"])
-
-
-def change(state, path, value):
-    for key in path[:-1]:
-        state = state[key]
-    if value is None:
-        del state[path[-1]]
-    else:
-        state[path[-1]] = value
-
-
-@pytest.mark.parametrize(
-    ("path", "value", "words"),
-    [
-        (["state", "1"], None, "the state of 1 is missing"),
-        (["state", "7"], {"step": 1, "m": np.ones(3)}, "there is no parameter 7"),
-        (["state", "0", "m"], None, "0: m is missing"),
-        (["state", "0", "v"], np.ones(3), "0: v is unexpected"),
-        (["state", "0", "m"], np.ones((2, 3)), r"0: m has shape \(2, 3\), expected \(3, 2\)"),
-        (["state", "0", "step"], None, "0: step is missing"),
-        (["state", "0", "step"], -1, "number of updates, got -1"),
-        (["groups"], None, "expected a dict with 'groups' and 'state', got the keys"),
-        (["groups", 0], None, "expected 1 groups, got 0"),
-        (["groups", 0, "lr"], None, "group 0: lr is missing"),
-        (["groups", 0, "nesterov"], True, "group 0: nesterov is unexpected"),
-        (["groups", 0, "lr"], math.nan, "group 0: Momentum: lr must be a finite number"),
-        (["groups", 0, "params"], ["0", "a"], "parameter 1 is missing\n.*parameter a is unexpected"),
-        (["groups", 0, "arrays"], ["m", "n"], "no state array 'n'"),
-    ],
-)
-def test_a_state_that_does_not_fit_is_refused_whole(path, value, words):
-    _, opt = trained()
-    state = copy.deepcopy(opt.state_dict())
-    state["groups"][0]["beta"] = 0.1
-    state["state"]["0"]["m"] += 1
-    before = copy.deepcopy(opt.state_dict())
-    change(state, path, value)
-    with pytest.raises(StateError, match=words):
-        opt.load_state_dict(state)
-    after = opt.state_dict()
-    assert after["groups"] == before["groups"]
-    np.testing.assert_array_equal(after["state"]["0"]["m"], before["state"]["0"]["m"])
-
-
-def test_something_else_than_a_dict_is_refused():
-    _, opt = trained()
-    with pytest.raises(StateError, match="got list"):
-        opt.load_state_dict([])
-
-
-# -- classes -----------------------------------------------------------------------------------------------------------
+# -- classes ----------------------------------------------------------------------------------------------------------
 
 
 def define(state=("m",), elementwise=True, **fields):
@@ -716,7 +292,7 @@ def test_a_subclass_inherits_the_rule_and_may_change_its_defaults():
     np.testing.assert_allclose(p.data, value * 0.999)
 
 
-# -- devices and cost --------------------------------------------------------------------------------------------------
+# -- devices and cost -------------------------------------------------------------------------------------------------
 
 
 def test_parameters_on_a_device_stay_there():

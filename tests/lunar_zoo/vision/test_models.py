@@ -72,6 +72,7 @@ def test_the_mlps_layers_follow_its_hyperparameters():
     ]
     assert net.layers[1] is not net.layers[4]
     assert net.layers[1].approximate == "tanh"
+    assert [name for name, _ in net.named_children()] == ["layers"]  # the template is no part
     assert len(MLP(hidden=()).layers) == 1
     assert not any(isinstance(layer, Dropout) for layer in MLP().layers)
 
@@ -80,6 +81,18 @@ def test_the_mlps_activation_can_be_named():
     lc.registry.register("activation", "mlp_test_gelu", GELU)
     assert isinstance(MLP(activation="mlp_test_gelu").layers[1], GELU)
     assert isinstance(MLP().layers[1], ReLU)
+
+
+def test_the_mlps_configuration_holds_the_activation():
+    assert repr(MLP()).startswith("MLP(\n  (layers): Sequential(")
+    net = MLP(hidden=[3], activation=GELU("tanh"))
+    assert repr(net).startswith("MLP(hidden=(3,), activation=GELU(approximate='tanh')) (")
+    assert isinstance(net.config()["activation"], GELU)
+    again = MLP.from_config_fields(**net.config())
+    assert again.layers[1].approximate == "tanh"
+    for wrong in (3, Dropout(0.1), GELU):
+        with pytest.raises(HyperparameterError, match="expected a component of kind 'activation'"):
+            MLP(activation=wrong)
 
 
 def test_digits_cnn_takes_other_widths():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 
 import click
 import pytest
@@ -40,7 +41,7 @@ def test_a_strangers_command_is_listed_unimported_and_run_by_name(lunar, strange
     stranger("lunar-hello", {"hello_x": HELLO}, {"lunar.commands": {"hello": "hello_x:hello", "made": "hello_x:made"}})
     _, out, _ = lunar("--help")
     assert "Greet somebody from afar. [lunar-hello 1.0]" in " ".join(out.split())
-    assert "hello_x" not in __import__("sys").modules
+    assert "hello_x" not in sys.modules
     assert lunar("hello", "--to", "moon") == (0, "hello, moon\n", "")
     assert lunar("made", "--to", "mars") == (0, "hello, mars\n", "")
 
@@ -91,6 +92,36 @@ def test_a_hook_plugin_may_add_commands(lunar, registry):
     try:
         assert "Put there by a hook." in lunar("--help")[1]
         assert lunar("added") == (0, "added ran\n", "")
+    finally:
+        group._asked = False
+        group.commands.clear()
+
+
+ADDS = """
+import click
+
+def lunar_register_commands(group):
+    group.add_command(click.Command("late", callback=lambda: click.echo("late ran")))
+"""
+
+LOOKS = """
+def lunar_fit_start(ctx):
+    pass
+"""
+
+
+def test_only_hook_plugins_that_speak_of_commands_are_imported_for_the_help(lunar, registry, stranger):
+    group = cli_module.cli
+    group._asked = False
+    try:
+        stranger("lunar-looks", {"looks_x": LOOKS}, {"lunar.plugins": {"looks": "looks_x"}})
+        assert lunar("--help")[0] == 0
+        assert "looks_x" not in sys.modules
+        assert lunar("late")[0] == 2
+        group._asked = False
+        stranger("lunar-adds", {"adds_x": ADDS}, {"lunar.plugins": {"adds": "adds_x"}})
+        registry.refresh()
+        assert lunar("late") == (0, "late ran\n", "")
     finally:
         group._asked = False
         group.commands.clear()

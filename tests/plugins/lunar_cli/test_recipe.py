@@ -205,6 +205,7 @@ def test_everything_that_is_wrong_is_told_at_once_with_its_path():
         "dataset": {"@dataset": "digits", "scale": 3},
         "model": {"@model": "mlp", "hiden": [8]},
         "optimizer": {"@optimizer": "adamw", "lr": float("nan")},
+        "scheduler": {"@scheduler": "cosine", "warmup": -1},
         "callbacks": {"no": "list"},
     }
     with pytest.raises(ConfigError) as caught:
@@ -221,9 +222,10 @@ def test_everything_that_is_wrong_is_told_at_once_with_its_path():
     assert "nan" in problems["optimizer.lr"]
     assert "missing" in problems["loss"]
     assert "list" in problems["callbacks"]
-    assert len(problems) == 11
+    assert "-1" in problems["scheduler.warmup"]
+    assert len(problems) == 12
     text = str(caught.value)
-    assert text.startswith("11 errors in the recipe\n")
+    assert text.startswith("12 errors in the recipe\n")
     assert "\n  optimizer.lr: " in text
 
 

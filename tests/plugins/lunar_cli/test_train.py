@@ -179,9 +179,10 @@ def test_a_mistake_is_one_message(lunar, args, words):
     assert words in refused(lunar, *args)
 
 
-def test_two_mistakes_are_told_together(lunar):
-    err = refused(lunar, "digits-cnn", "--set", "optimizer.lr=-1", "--set", "model.channels=3")
-    assert "2 errors in the recipe" in err
+def test_several_mistakes_are_told_together(lunar):
+    err = refused(lunar, "digits-cnn", "--set", "optimizer.lr=-1", "--set", "model.channels=3", "--epochs", "0")
+    assert "3 errors in the recipe" in err
+    assert "epochs: must be" in err
     assert "optimizer.lr" in err
     assert "model.channels" in err
 

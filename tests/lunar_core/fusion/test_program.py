@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lunar_core import fused_run, kernels
-from lunar_core.fused import Fused, FusedError, compilers, forget_all, fused
-from lunar_core.fused_source import compile_source
+from lunar_core import kernels
+from lunar_core.fusion import Fused, FusedError, compilers, forget_all, fused, run
+from lunar_core.fusion.source import compile_source
 
 UNARY = [np.negative, np.sqrt, np.square, np.sign, np.exp, abs, lambda x: x**3]
 BINARY = [np.add, np.subtract, np.multiply, np.divide, np.maximum, np.minimum, lambda a, b: np.where(a > b, a, b)]
@@ -117,11 +117,11 @@ class small_chunks:
         self.bytes = elements * 8
 
     def __enter__(self):
-        self.before = fused_run.CHUNK_BYTES
-        fused_run.CHUNK_BYTES = self.bytes
+        self.before = run.CHUNK_BYTES
+        run.CHUNK_BYTES = self.bytes
 
     def __exit__(self, *exc):
-        fused_run.CHUNK_BYTES = self.before
+        run.CHUNK_BYTES = self.before
 
 
 class using:

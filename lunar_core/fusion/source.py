@@ -1,4 +1,4 @@
-"""Write the Python source of a :class:`~lunar_core.fused_program.Program`.
+"""Write the Python source of a :class:`~lunar_core.fusion.program.Program`.
 
 The reference kernel is a loop over cache-sized chunks in which every step is one NumPy call into memory that exists
 already; the numbers' part is computed once per call by a function of its own.
@@ -16,9 +16,9 @@ from typing import Any
 
 import numpy as np
 
-from .dtypes import is_floating
-from .fused_program import Constant, Program, Slot, Value
-from .fused_trace import FusedError, Node
+from ..dtypes import is_floating
+from .program import Constant, Program, Slot, Value
+from .trace import FusedError, Node
 
 _serial = itertools.count(1)
 

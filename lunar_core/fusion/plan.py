@@ -6,10 +6,10 @@ import warnings
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from .fused_program import Compiler, Program
-from .fused_run import Runner
-from .fused_source import compile_source, scalars_source
-from .fused_trace import Trace, evaluate
+from .program import Compiler, Program
+from .run import Runner
+from .source import compile_source, scalars_source
+from .trace import Trace, evaluate
 
 compilers: list[Compiler] = []
 
@@ -78,7 +78,7 @@ class Plan:
 
 def _all_compilers() -> list[tuple[str, Compiler]]:
     """Those of ``fused.compilers``, then the method ``fused`` of the kernel providers in use."""
-    from .kernels import providers
+    from ..kernels import providers
 
     own = [(str(getattr(c, "__name__", c)), c) for c in compilers]
     provided = [(p.name, getattr(p, "fused", None)) for p in providers.active()]

@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from .errors import LunarError
+from ..errors import LunarError
 
 _MAX_NODES = 10_000
 

@@ -10,19 +10,18 @@ import threading
 import numpy as np
 import pytest
 
-from lunar_core import fused_run
 from lunar_core.errors import HyperparameterError
-from lunar_core.fused import fused, get_num_threads, set_num_threads
+from lunar_core.fusion import fused, get_num_threads, run, set_num_threads
 
 
 @pytest.fixture
 def threads():
     """Many threads on little data; everything is put back."""
-    before, least = get_num_threads(), fused_run.PER_THREAD
-    fused_run.PER_THREAD = 1000
+    before, least = get_num_threads(), run.PER_THREAD
+    run.PER_THREAD = 1000
     set_num_threads(4)
     yield
-    fused_run.PER_THREAD = least
+    run.PER_THREAD = least
     set_num_threads(before)
 
 
@@ -97,7 +96,7 @@ def test_a_forked_child_starts_workers_of_its_own(threads):
 
 def test_the_number_of_threads_follows_the_environment():
     def count(**env):
-        code = "from lunar_core.fused_run import get_num_threads; print(get_num_threads())"
+        code = "from lunar_core.fusion.run import get_num_threads; print(get_num_threads())"
         clean = {k: v for k, v in os.environ.items() if k not in ("LUNAR_NUM_THREADS", "OMP_NUM_THREADS")}
         done = subprocess.run(
             [sys.executable, "-c", code], env={**clean, **env}, capture_output=True, text=True, check=True

@@ -15,8 +15,8 @@ from typing import Any
 
 import numpy as np
 
-from .dtypes import is_floating
-from .fused_trace import FusedError, Node, Trace
+from ..dtypes import is_floating
+from .trace import FusedError, Node, Trace
 
 _FLOAT32 = np.dtype(np.float32)
 _BOOL = np.dtype(np.bool_)
@@ -136,7 +136,7 @@ class Program:
         ``constants``; it uses ``np`` (NumPy) and changes the arrays in place from ``start`` to ``stop``. Raises
         FusedError for a function with a ufunc that is not NumPy's own.
         """
-        from .fused_source import loop_source
+        from .source import loop_source
 
         return loop_source(self, name)
 

@@ -10,11 +10,11 @@ from typing import Any
 
 import numpy as np
 
-from .dtypes import is_floating
-from .errors import HyperparameterError
-from .fused_program import Constant, Program, Slot
-from .fused_source import compile_source, kernel_source
-from .fused_trace import FusedError
+from ..dtypes import is_floating
+from ..errors import HyperparameterError
+from .program import Constant, Program, Slot
+from .source import compile_source, kernel_source
+from .trace import FusedError
 
 # Measured on an x86-64 core with 1 MiB of L2, AdamW in float32: 16 KiB chunks are 1.6x slower (NumPy's call overhead),
 # 512 KiB as fast on one thread. Workers that share the interpreter lock profit from fewer, longer calls.

@@ -6,6 +6,8 @@ import copy
 import gc
 import math
 import pickle
+import subprocess
+import sys
 import tracemalloc
 import warnings
 
@@ -13,9 +15,8 @@ import numpy as np
 import pytest
 
 from lunar_core import backend
-from lunar_core.errors import LunarError, ShapeError
-from lunar_core.fused import Fused, FusedError, fused
-from lunar_core.tensor import Tensor
+from lunar_core.errors import ShapeError
+from lunar_core.fusion import Fused, FusedError, fused
 from lunar_core.testing.fake_device import fake_device
 
 F32, F64 = np.float32, np.float64
@@ -37,7 +38,7 @@ def arrays(count, size, dtype=F64, seed=0):
     return [rng.normal(size=size).astype(dtype) for _ in range(count)]
 
 
-# -- calls -------------------------------------------------------------------------------------------------------------
+# -- calls ------------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("size", [0, 1, 7, 16383, 16384, 16385, 100_001])
@@ -167,7 +168,7 @@ def test_an_array_without_axes_and_a_subclass_are_arrays():
     assert fused(lambda a: a + 1)(matrix).tolist() == [2, 2, 2]
 
 
-# -- dtypes ------------------------------------------------------------------------------------------------------------
+# -- dtypes -----------------------------------------------------------------------------------------------------------
 
 
 def test_numbers_are_weak_and_float32_stays_float32():
@@ -225,7 +226,7 @@ def test_a_dtype_that_an_operation_does_not_take_is_named():
         fused(lambda a: a & 1)(np.ones(3))
 
 
-# -- special values ----------------------------------------------------------------------------------------------------
+# -- special values ---------------------------------------------------------------------------------------------------
 
 
 SPECIAL = np.array([np.nan, np.inf, -np.inf, 0.0, -0.0, 1.0, -1.0, 1e300, 5e-324])
@@ -290,135 +291,7 @@ def test_negative_zero_and_equal_constants_of_different_types_stay_apart():
     assert c.dtype == np.int64 and d.dtype == F64
 
 
-# -- static arguments and branches -------------------------------------------------------------------------------------
-
-
-def test_a_bool_a_string_and_none_choose_code():
-    f = fused(lambda x, flag, mode, extra: (x + 1 if flag else x - 1) * (2 if mode == "double" else 1) + (extra or 0))
-    x = np.zeros(3)
-    assert f(x, True, "double", None)[0] == 2
-    assert f(x, False, "double", 0.5)[0] == -1.5
-    assert f(x, False, "single", None)[0] == -1
-
-
-def test_a_branch_on_a_number_is_followed_for_each_value():
-    f = fused(
-        lambda x, decay, step: (x if step == 1 else 2 * x) * (1 - decay) if decay else (x if step == 1 else 2 * x)
-    )
-    x = np.ones(3)
-    assert [f(x, d, s)[0] for d, s in ((0.0, 1), (0.0, 2), (0.5, 2), (0.5, 1), (0.0, 3), (0.25, 5))] == [
-        1,
-        2,
-        1,
-        0.5,
-        2,
-        1.5,
-    ]
-    assert "weight" not in f.source(x, 0.0, 1)
-    assert len(f._plans) == 1 and sum(map(len, f._plans.values())) == 4
-
-
-def test_python_loops_over_tuples_are_unrolled():
-    f = fused(lambda x, coefficients: sum(c * x**i for i, c in enumerate(coefficients)))
-    np.testing.assert_allclose(f(np.arange(5.0), (1.0, 2.0, 3)), 1 + 2 * np.arange(5.0) + 3 * np.arange(5.0) ** 2)
-    np.testing.assert_allclose(f(np.arange(5.0), [np.float32(1), 2]), 1 + 2 * np.arange(5.0))
-
-
-def test_the_number_of_kept_plans_is_bounded():
-    f = fused(lambda x, mode: x)
-    for i in range(600):
-        f(np.ones(1), str(i))
-    assert len(f._plans) <= 256
-    g = fused(lambda x, k: x if k == 3 or k == 5 or not k % 7 else -x)
-    for i in range(600):
-        g(np.ones(1), i)
-    assert sum(map(len, g._plans.values())) <= 64
-
-
-# -- what is refused ---------------------------------------------------------------------------------------------------
-
-
-def branches(x):
-    if x > 0:
-        return x
-    return -x
-
-
-@pytest.mark.parametrize(
-    ("function", "words"),
-    [
-        (branches, r"test_fused.py:\d+ branches on the values of an array.*\n.*np.where"),
-        (lambda x: max(x, 0.0), "np.maximum"),
-        (lambda x: x and 1, "np.where"),
-        (lambda x: 0 < x < 1, "branches"),
-        (lambda x: math.sqrt(x) + 1, "np.sqrt"),
-        (lambda x: x.sum(), r"\.sum of a value"),
-        (lambda x: np.sum(x) + 1, "np.sum is not elementwise"),
-        (lambda x: np.add.reduce(x) + 1, "np.add.reduce is not elementwise"),
-        (lambda x: x @ x, "@ is not elementwise"),
-        (lambda x: x[0], "indexed"),
-        (lambda x: next(iter(x)), "iterated"),
-        (lambda x: np.modf(x)[0], "np.modf is not an elementwise function with one result"),
-        (lambda x: np.add(x, 1, where=True), "where="),
-        (lambda x: np.where(x)[0], "one argument"),
-        (lambda x: np.clip(x, 0, 1, dtype=F32), "dtype="),
-        (lambda x: x + np.ones(3), "not an argument"),
-        (lambda x: x + "a", "cannot take 'a'"),
-        (lambda x: None, "returned None"),
-        (lambda x: (), "empty tuple"),
-        (lambda x: {"y": x}, "the result cannot take"),
-    ],
-)
-def test_what_is_not_elementwise_and_pure_is_one_clear_error(function, words):
-    with pytest.raises(FusedError, match=words) as info:
-        fused(function)(np.ones(3))
-    assert isinstance(info.value, LunarError)
-
-
-def test_in_place_operators_are_refused_because_they_differ_on_numbers():
-    def f(x):
-        x += 1
-        return x
-
-    with pytest.raises(FusedError, match=r"\+="):
-        fused(f)(np.ones(3))
-
-
-def test_an_endless_loop_on_a_number_ends_in_an_error():
-    def f(x, k):
-        while k < k + 1:
-            k = k + 1
-        return x
-
-    with pytest.raises(FusedError, match="operations were traced"):
-        fused(f)(np.ones(3), 1)
-
-
-def test_a_wrong_argument_or_target_is_named():
-    with pytest.raises(FusedError, match="into='q', but the arguments are p, g"):
-        fused(lambda p, g: p, into="q")
-    with pytest.raises(FusedError, match="twice"):
-        fused(lambda p, g: (p, g), into=("p", "p"))
-    with pytest.raises(FusedError, match="no fixed number"):
-        fused(lambda *p: p)
-    with pytest.raises(FusedError, match="returned 1 values for the 2 targets"):
-        fused(lambda p, g: p, into=("p", "g"))(np.ones(3), np.ones(3))
-    with pytest.raises(FusedError, match="'k' has to be an array, got float"):
-        fused(lambda p, k: (p, k), into=("p", "k"))(np.ones(3), 1.0)
-    with pytest.raises(FusedError, match="'k' is a dict"):
-        fused(lambda p, k: p)(np.ones(3), {})
-    with pytest.raises(FusedError, match="raw arrays"):
-        fused(lambda p: p)(Tensor(np.ones(3)))
-
-
-def test_a_symbol_that_leaks_into_another_call_is_refused():
-    leaked = []
-    fused(lambda x: leaked.append(x) or x)(np.ones(3))
-    with pytest.raises(FusedError, match="another call"):
-        fused(lambda x: x + leaked[0])(np.ones(3))
-
-
-# -- what it costs -----------------------------------------------------------------------------------------------------
+# -- what it costs ----------------------------------------------------------------------------------------------------
 
 
 def test_equal_expressions_are_computed_once_and_numbers_once_per_call():
@@ -456,7 +329,7 @@ def test_steady_calls_allocate_nothing():
 
 
 def test_scratch_is_shared_by_all_functions_of_a_thread():
-    from lunar_core.fused_run import _workspace
+    from lunar_core.fusion.run import _workspace
 
     (x,) = arrays(1, 100_000)
     fused(lambda a: np.exp(a) * (a + 1) / (np.sin(a) + (a - 2) * (a + 3)))(x)
@@ -466,7 +339,12 @@ def test_scratch_is_shared_by_all_functions_of_a_thread():
     assert {dtype: len(chunks) for dtype, chunks in _workspace.chunks.items()} == before
 
 
-# -- the object --------------------------------------------------------------------------------------------------------
+# -- the object -------------------------------------------------------------------------------------------------------
+
+
+def test_the_packages_name_is_the_decorator_also_when_optimizers_were_imported():
+    code = "import lunar_core as lc, lunar_core.contracts.optimizer\nassert lc.fused(lambda x: x + 1)(1) == 2\nlc.fused.compilers"
+    subprocess.run([sys.executable, "-c", code], check=True)
 
 
 def test_it_looks_like_the_function_and_can_be_copied_and_pickled():
