@@ -45,7 +45,7 @@ _LAZY = {
     "from_config": ("config", "from_config"),
     "save": ("serialize", "save"),
     "load": ("serialize", "load"),
-    "fused": ("fused", "fused"),
+    "fused": ("fusion", "fused"),
     "hookimpl": ("hookspecs", "hookimpl"),
     "checkpoint": ("checkpoint", "checkpoint"),
     "anomaly_mode": ("anomaly", "anomaly_mode"),
@@ -75,7 +75,7 @@ if TYPE_CHECKING:
     from .component import PLUGIN_API, Component, field
     from .config import from_config, to_config
     from .contracts.layer import Layer
-    from .fused import fused
+    from .fusion import fused
     from .hookspecs import hookimpl
     from .plugins import create, registry
     from .serialize import load, save

@@ -10,6 +10,7 @@ Providers are found when the first heavy op runs. ``disable(name)`` switches one
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from typing import Any, Protocol
 
@@ -83,6 +84,9 @@ def _rebind() -> None:
 
     for op in OPS.values():
         op.unbind()
+    fusion = sys.modules.get("lunar_core.fusion")
+    if fusion is not None:  # nothing was fused before it is loaded
+        fusion.forget_all()
 
 
 def chosen(op_name: str, array_type: type = np.ndarray) -> list[str]:

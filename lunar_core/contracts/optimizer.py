@@ -67,6 +67,8 @@ class Optimizer(Component):
     #: Names of the state arrays, which start at zero, or a dict from each name to the number that it starts with. With
     #: ``elementwise = False`` also to a function that makes it, in any shape, from the parameter's array.
     state: ClassVar[Sequence[str] | Mapping[str, Any]] = ()
+    #: Numbers that ``update`` takes besides: a name to a function, in plain Python, of hyperparameters and ``step``.
+    numbers: ClassVar[Mapping[str, Callable[..., float]]] = {}
     #: Whether ``update`` treats each element by itself.
     elementwise: ClassVar[bool] = True
     update: ClassVar[Callable[..., Any]]
@@ -239,6 +241,8 @@ class Optimizer(Component):
             values[position] = group.values[name]
         if rule.step is not None:
             values[rule.step] = step
+        for position, derive in rule.derived:
+            values[position] = derive(group.values, step)
         if buffer.xp is not np:
             rule.fused.call(_part(values, start, stop, buffer.size))
             return
@@ -260,6 +264,7 @@ class Optimizer(Component):
             p, g = p.astype(_FLOAT32), g.astype(_FLOAT32)
         states = {name: buffer.state_view(entry, name) for name in self.state}
         given = {"p": p, "g": g, "step": entry.step + 1, **group.values, **states}
+        given.update({name: derive(group.values, entry.step + 1) for name, derive in rule.functions.items()})
         results = self.update(*[given[n] for n in rule.positional], **{n: given[n] for n in rule.keywords})
         results = results if isinstance(results, tuple) else (results,)
         if len(results) != 1 + len(states):
@@ -316,8 +321,8 @@ class _Rule:
         hyperparameters = _hyperparameters(cls)
         self.names = tuple(parameters)
         self.state = tuple(cls.state)
-        known = ["p", "g", *self.state, *hyperparameters, "step"]
-        for name in {*self.state, *hyperparameters}:
+        known = ["p", "g", *self.state, *hyperparameters, "step", *cls.numbers]
+        for name in {*self.state, *hyperparameters, *cls.numbers}:
             if known.count(name) > 1 or name in ("params", "groups", "state", "arrays"):
                 raise HyperparameterError(f"{cls.__name__}: {name!r} has a meaning already; choose another name")
         for name in self.names:
@@ -335,6 +340,8 @@ class _Rule:
         self.keywords = [n for n in self.names if parameters[n].kind is keyword]
         self.numbers = [(i, name) for i, name in enumerate(self.names) if name in hyperparameters]
         self.step = self.names.index("step") if "step" in self.names else None
+        self.functions = {name: _of_hyperparameters(function) for name, function in cls.numbers.items()}
+        self.derived = [(i, self.functions[name]) for i, name in enumerate(self.names) if name in self.functions]
         self.fused: Fused | None = None
         if cls.elementwise:
             bad = [n for n in self.state if isinstance(cls.state, Mapping) and callable(cls.state[n])]
@@ -349,6 +356,12 @@ class _Rule:
         arrays = {"p": buffer.data, "g": buffer.grad, **buffer.state}
         nothing = np.empty(0, buffer.state_dtype)
         return [arrays.get(name, nothing) for name in self.names]
+
+
+def _of_hyperparameters(function: Callable[..., float]) -> Callable[[Mapping[str, Any], int], float]:
+    """``function`` as one of a group's values and the number of the update."""
+    names = tuple(inspect.signature(function).parameters)
+    return lambda values, step: function(*[step if name == "step" else values[name] for name in names])
 
 
 def _part(values: list[Any], start: int, stop: int, size: int) -> list[Any]:

@@ -15,6 +15,7 @@ import numpy as np
 
 from ..errors import HyperparameterError
 from ..op import OUTPUT, Op, Sample, Spec
+from ..tensor import Tensor
 from .common import array, elementwise_spec, unary
 
 _FLOAT = elementwise_spec(np.exp)  # integers become floats
@@ -236,6 +237,9 @@ _D = (
 )  # fmt: skip
 
 
+_DENSITY = 1 / math.sqrt(2 * math.pi)
+
+
 def _polynomial(coefficients: tuple[float, ...], x: Any) -> Any:
     """Horner's scheme, the highest power first."""
     out = x * coefficients[0]
@@ -290,15 +294,51 @@ erf = Op(
 )
 
 
+# P(Z > a) = exp(-a^2 / 2) P(a) / Q(a) for the normal Z, relative error 4e-7 on [0, 14]: without the cancellation of
+# 1 + erf in the left tail, which float32 would feel
+_TAIL_P = (0.0170474535, 0.119530767, 0.361969825, 0.499999811)
+_TAIL_Q = (0.0427366307, 0.299416551, 0.953435719, 1.52180539, 1.0)
+
+
+def _tail(F: Any, x: Any) -> tuple[Any, Any, Any]:
+    """``|x|``, at most 14, ``exp(-x^2 / 2)`` and the probability beyond ``|x|``, for float32 arrays."""
+    a = F.minimum(abs(x), 14)
+    e = F.exp(a * a * -0.5)
+    q = _polynomial(_TAIL_P, a)
+    q /= _polynomial(_TAIL_Q, a)
+    q *= e
+    return a, e, q
+
+
 def _gelu_forward(xp: Any, x: Any) -> Any:
-    return _in_chunks(lambda x: (_erf_forward(xp, x * math.sqrt(0.5)) + 1) * x * 0.5, x)
+    if x.dtype.char != "f" or not x.ndim:
+        return (_erf_forward(xp, x * math.sqrt(0.5)) + 1) * x * 0.5
+
+    def compute(x: Any) -> Any:
+        a, _, q = _tail(xp, x)
+        q *= a
+        out = xp.maximum(x, 0)
+        out -= q
+        return out
+
+    return _in_chunks(compute, x)
 
 
 def _gelu_vjp(F: Any, g: Any, x: Any, need: Any) -> Any:
-    def compute(g: Any, x: Any) -> Any:
+    if isinstance(g, Tensor) or x.dtype.char != "f" or not x.ndim:
         distribution = (F.erf(x * math.sqrt(0.5)) + 1) * 0.5
-        density = F.exp(x * x * -0.5) * (1 / math.sqrt(2 * math.pi))
-        return g * (distribution + x * density)
+        density = F.exp(x * x * -0.5) * _DENSITY
+        return (g * (distribution + x * density),)
+
+    def compute(g: Any, x: Any) -> Any:
+        _, e, q = _tail(F, x)
+        slope = (1 - 2 * q) * (x > 0)  # the distribution function is q or 1 - q
+        slope += q
+        e *= _DENSITY
+        e *= x
+        slope += e
+        slope *= g
+        return slope
 
     return (_in_chunks(compute, g, x),)
 

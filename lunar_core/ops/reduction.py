@@ -360,13 +360,13 @@ def norm(x: Any, axis: Any = None, keepdims: bool = False, ord: float = 2) -> An
 
     The gradient of the 2-norm at the zero vector is 0.
     """
-    from .elementwise import absolute, power, sqrt, where
+    from .elementwise import absolute, cast, power, sqrt, where
 
     axis = _axes(axis, x, "norm")
     if ord in (math.inf, -math.inf):
         return (max_ if ord > 0 else min_)(absolute(x), axis=axis, keepdims=keepdims)
     if ord == 0:
-        return count_nonzero(x, axis=axis, keepdims=keepdims)
+        return cast(count_nonzero(x, axis=axis, keepdims=keepdims), dtype=absolute(x).dtype)
     if ord == 1:
         return sum(absolute(x), axis=axis, keepdims=keepdims)
     if ord == 2:

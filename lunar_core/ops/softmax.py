@@ -32,8 +32,6 @@ def row_total(xp: Any, x: Any, axis: int) -> Any:
 
 def _softmax_forward(xp: Any, x: Any, axis: int) -> Any:
     out = shifted(xp, x, axis)
-    if not out.ndim:
-        return xp.ones_like(out)
     xp.exp(out, out=out)
     out /= row_total(xp, out, axis)
     return out
@@ -41,7 +39,7 @@ def _softmax_forward(xp: Any, x: Any, axis: int) -> Any:
 
 def _log_softmax_forward(xp: Any, x: Any, axis: int) -> Any:
     out = shifted(xp, x, axis)
-    return out - xp.log(row_total(xp, xp.exp(out), axis)) if out.ndim else xp.zeros_like(out)
+    return out - xp.log(row_total(xp, xp.exp(out), axis))
 
 
 def _axis_samples(name: str) -> Any:

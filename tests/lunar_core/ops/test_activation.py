@@ -112,6 +112,18 @@ def test_sigmoid_of_very_negative_numbers_keeps_its_digits():
     np.testing.assert_allclose(ops.sigmoid(x.astype(np.float32)), np.exp(x.astype(np.float32)), rtol=1e-6)
 
 
+def test_gelu_keeps_its_digits_in_the_left_tail_also_in_float32():
+    x = np.linspace(-8, 8, 50001)
+    exact = np.array([0.5 * v * math.erfc(-v * math.sqrt(0.5)) for v in x])
+    np.testing.assert_allclose(ops.gelu(x.astype(np.float32)), exact, rtol=3e-6, atol=3e-7)
+    np.testing.assert_allclose(ops.gelu(x), exact, rtol=1e-12, atol=1e-15)
+    np.testing.assert_allclose(ops.gelu(np.array([-inf, inf], np.float32)), [0, inf], atol=1e-40)
+    t = lc.Tensor(x.astype(np.float32), requires_grad=True)
+    ops.gelu(t).sum().backward()
+    slope = [0.5 * math.erfc(-v * math.sqrt(0.5)) + v * math.exp(-v * v / 2) / math.sqrt(2 * math.pi) for v in x]
+    np.testing.assert_allclose(t.grad.data, slope, atol=3e-6)
+
+
 def test_the_two_gelus_differ_by_little_and_other_names_are_refused():
     x = np.linspace(-5, 5, 1001)
     assert 1e-5 < np.abs(ops.gelu(x) - ops.gelu(x, "tanh")).max() < 5e-4
