@@ -25,6 +25,13 @@ from .decompositions import cholesky, eigh, eigvalsh, qr, svd, svdvals
 from .cross_entropy import bce_with_logits, cross_entropy, cross_entropy_grad
 from .dropout import draw_mask, dropout, masked
 from .elementwise import *  # noqa: F403
+from .elementwise import absolute as abs
+from .elementwise import arctan2 as atan2
+from .elementwise import divide as div
+from .elementwise import multiply as mul
+from .elementwise import negative as neg
+from .elementwise import power as pow
+from .elementwise import subtract as sub
 from .fft import (
     fft,
     fft2,
@@ -129,6 +136,4 @@ from . import methods, numpy_protocol  # isort: skip
 import sys as _sys
 
 autograd._differentiable = _sys.modules[__name__]
-abs = absolute  # noqa: F405
-amax, amin, permute_dims, atan2 = max, min, transpose, arctan2  # noqa: F405
-mul, sub, div, neg, pow = multiply, subtract, divide, negative, power  # noqa: F405
+amax, amin, permute_dims = max, min, transpose

@@ -20,7 +20,6 @@ from .common import array, elementwise_spec, unary
 
 _FLOAT = elementwise_spec(np.exp)  # integers become floats
 _CHUNK = 1 << 15  # elements at a time where a formula has twenty steps or more: they stay in the core's cache
-_zeros: dict[str, np.ndarray] = {}  # dtype character -> read-only zeros
 
 
 def _flat(x: np.ndarray) -> np.ndarray | None:
@@ -58,21 +57,9 @@ def _in_chunks(compute: Callable[..., Any], *arrays: Any) -> Any:
 
 
 def _relu_forward(xp: Any, x: Any) -> Any:
-    if xp is not np or x.size < 1024 or x.dtype.char not in "fd":
-        return xp.maximum(x, 0)
-    # NumPy's maximum of two arrays is vectorised, that of an array and a number is not
-    flat = _flat(x)
-    if flat is None:
-        return np.maximum(x, 0)
-    zeros = _zeros.get(x.dtype.char)
-    if zeros is None:
-        zeros = _zeros[x.dtype.char] = np.zeros(2 * _CHUNK, x.dtype)
-    out = np.empty_like(x)
-    result = out.ravel(order="K")
-    for start in range(0, flat.size, zeros.size):
-        part = flat[start : start + zeros.size]
-        np.maximum(part, zeros[: part.size], out=result[start : start + zeros.size])
-    return out
+    if xp is np and x.size > 1024 and x.dtype.kind == "f":
+        return x.clip(0, np.inf)  # NumPy's clip is vectorised for numbers, its maximum is not
+    return xp.maximum(x, 0)
 
 
 relu = Op(
@@ -176,7 +163,7 @@ sigmoid = Op(
 
 def _softplus_forward(xp: Any, x: Any, beta: float) -> Any:
     scaled = x if beta == 1 else x * beta
-    out = xp.log1p(xp.exp(-abs(scaled))) + xp.maximum(scaled, 0)
+    out = xp.log1p(xp.exp(-abs(scaled))) + _relu_forward(xp, scaled)
     return out if beta == 1 else out / beta
 
 
@@ -302,7 +289,7 @@ _TAIL_Q = (0.0427366307, 0.299416551, 0.953435719, 1.52180539, 1.0)
 
 def _tail(F: Any, x: Any) -> tuple[Any, Any, Any]:
     """``|x|``, at most 14, ``exp(-x^2 / 2)`` and the probability beyond ``|x|``, for float32 arrays."""
-    a = F.minimum(abs(x), 14)
+    a = F.clip(abs(x), 0, 14)
     e = F.exp(a * a * -0.5)
     q = _polynomial(_TAIL_P, a)
     q /= _polynomial(_TAIL_Q, a)
@@ -317,7 +304,7 @@ def _gelu_forward(xp: Any, x: Any) -> Any:
     def compute(x: Any) -> Any:
         a, _, q = _tail(xp, x)
         q *= a
-        out = xp.maximum(x, 0)
+        out = xp.clip(x, 0, np.inf)
         out -= q
         return out
 

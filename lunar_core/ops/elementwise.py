@@ -161,9 +161,10 @@ log1p = _smooth("log1p", np.log1p, lambda F, g, x, need: (g / (x + 1),), 0, unar
 
 
 def _logaddexp_vjp(F: Any, g: Any, saved: Any, need: Any) -> Any:
+    out = F.where(saved[2] == -math.inf, 0.0, saved[2])  # -inf beside -inf has slope 0
+
     def share(x: Any) -> Any:
-        t = x - saved[2]
-        return g * F.where(F.isnan(t), 0.0, F.exp(t))  # -inf beside -inf has slope 0
+        return g * F.exp(x - out)
 
     return share(saved[0]) if need[0] else None, share(saved[1]) if need[1] else None
 

@@ -166,6 +166,35 @@ _index_put = Op(
 )
 
 
+def _flat_places(indices: np.ndarray, shape: tuple[int, ...], axis: int, op: str) -> np.ndarray:
+    """Positions in a flattened array of ``shape`` that ``indices`` along ``axis`` mean; NumPy is fastest with those."""
+    n = shape[axis]
+    if indices.size:
+        low, high = int(indices.min()), int(indices.max())
+        if low < -n or high >= n:
+            raise IndexingError(f"{op}: indices span {low}..{high}, expected {-n}..{n - 1} on axis {axis} of {shape}")
+        if low < 0:
+            indices = np.where(indices < 0, indices + n, indices)
+    offset: Any = 0
+    stride = 1
+    for i in reversed(range(len(shape))):
+        if i == axis:
+            indices = indices * stride if stride != 1 else indices
+        else:
+            steps = np.arange(0, indices.shape[i] * stride, stride) if indices.shape[i] else np.empty(0, np.intp)
+            offset = offset + steps.reshape((-1,) + (1,) * (len(shape) - i - 1))
+        stride *= shape[i] or 1
+    return indices + offset
+
+
+def _take_along_forward(xp: Any, x: Any, indices: Any, axis: int) -> Any:
+    if xp is np and x.flags.c_contiguous:
+        return x.reshape(-1)[_flat_places(indices, x.shape, axis, "take_along_axis")]
+    if any(a != b for i, (a, b) in enumerate(zip(x.shape, indices.shape)) if i != axis):
+        x = x[tuple(slice(None) if i == axis else slice(0, n) for i, n in enumerate(indices.shape))]
+    return xp.take_along_axis(x, indices, axis)
+
+
 def _along_axis_vjp(F: Any, g: Any, saved: Any, need: Any, axis: int) -> Any:
     indices, shape = saved
     return scatter_along_axis(g, indices, shape=shape, axis=axis), None
@@ -177,16 +206,14 @@ def _indices_sample() -> np.ndarray:
 
 _take_along_axis = Op(
     "take_along_axis",
-    lambda xp, x, indices, axis: xp.take_along_axis(x, indices, axis),
+    _take_along_forward,
     _along_axis_vjp,
     save=(1, Shape(0)),
-    abstract=lambda x, indices, axis: Spec(
-        tuple(indices.shape[axis] if i == axis else n for i, n in enumerate(x.shape)), x.dtype
-    ),
+    abstract=lambda x, indices, axis: Spec(indices.shape, x.dtype),
     samples=[
         Sample((array(0, (2, 3)), _indices_sample()), {"axis": 1}, torch=lambda t, x, i: t.take_along_dim(x, i, 1)),
     ],
-    doc="Elements picked along an axis by an index array of the same rank.",
+    doc="Elements picked along an axis by an index array of the same rank, no larger than the array on the other axes.",
 )
 
 
@@ -226,6 +253,9 @@ def _broadcast_others(x: Any, indices: Any, axis: int) -> tuple[Any, Any]:
 
 def _scatter_along_forward(xp: Any, g: Any, indices: Any, shape: tuple[int, ...], axis: int) -> Any:
     out = xp.zeros(shape, g.dtype)
+    if xp is np:
+        np.add.at(out.reshape(-1), _flat_places(indices, shape, axis, "scatter_along_axis").reshape(-1), g.reshape(-1))
+        return out
     grid = list(xp.ogrid[tuple(slice(n) for n in indices.shape)])
     grid[axis] = indices
     backend.of(out).scatter_add(out, tuple(grid), g)
@@ -235,7 +265,7 @@ def _scatter_along_forward(xp: Any, g: Any, indices: Any, shape: tuple[int, ...]
 scatter_along_axis = Op(
     "scatter_along_axis",
     _scatter_along_forward,
-    lambda F, g, indices, need, shape, axis: (F.gather(g, axis, indices), None),
+    lambda F, g, indices, need, shape, axis: (_take_along_axis(g, indices, axis=axis), None),
     save=1,
     abstract=lambda g, indices, shape, axis: Spec(shape, g.dtype),
     samples=[Sample((array(0, (2, 2)), _indices_sample()), {"shape": (2, 3), "axis": 1})],
@@ -271,9 +301,7 @@ _embedding = Op(
     save=(1, Shape(0)),
     abstract=lambda weight, indices: Spec((*indices.shape, weight.shape[1]), weight.dtype),
     samples=[
-        Sample(
-            (array(0, (5, 3)), np.array([[0, 4], [2, 2]])), torch=lambda t, w, i: t.nn.functional.embedding(i, w)
-        ),
+        Sample((array(0, (5, 3)), np.array([[0, 4], [2, 2]])), torch=lambda t, w, i: t.nn.functional.embedding(i, w)),
     ],
     doc="Rows of a table.",
 )

@@ -94,6 +94,21 @@ def _others(xp: Any, s: Any) -> Any:
 
 
 def _cofactors_forward(xp: Any, x: Any) -> Any:
+    if xp is not np or not x.size:
+        return _cofactors_by_svd(xp, x)
+    det = np.asarray(np.linalg.det(x))[..., None, None]
+    usable = (det != 0) & np.isfinite(det)
+    inverse = np.linalg.inv(np.where(usable, x, np.eye(x.shape[-1], dtype=x.dtype)))
+    condition = np.linalg.norm(x, axis=(-2, -1), keepdims=True) * np.linalg.norm(inverse, axis=(-2, -1), keepdims=True)
+    good = usable & (condition < 1e5)
+    out = np.conj(det * inverse).swapaxes(-1, -2)
+    if not good.all():
+        out = np.where(good, out, _cofactors_by_svd(np, np.where(good, np.eye(x.shape[-1], dtype=x.dtype), x)))
+    return out
+
+
+def _cofactors_by_svd(xp: Any, x: Any) -> Any:
+    """``det(U V^H) U diag(products of the other singular values) V^H``, which needs no inverse."""
     u, s, vh = xp.linalg.svd(x, full_matrices=False)
     sign = xp.conj(xp.linalg.det(u) * xp.linalg.det(vh))[..., None, None]
     return xp.matmul(u * _others(xp, s)[..., None, :], vh) * sign

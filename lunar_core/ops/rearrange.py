@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import operator
 from typing import Any
 
 import numpy as np
@@ -45,6 +46,33 @@ def tile(x: Any, reps: Any) -> Any:
     return reshape(wide, tuple(r * s for r, s in zip(counts, shape)))
 
 
+def _repeat_vjp(F: Any, g: Any, shape: tuple[int, ...], need: Any, repeats: int, axis: int) -> Any:
+    parts = g.reshape((*shape[: axis + 1], repeats, *shape[axis + 1 :]))
+    if not 0 < repeats <= 8:
+        return (parts.sum(axis=axis + 1),)
+    head = (slice(None),) * (axis + 1)  # NumPy sums a short axis far slower than it adds whole arrays
+    return (functools.reduce(operator.add, [parts[(*head, i)] for i in range(repeats)]),)
+
+
+_repeat = Op(
+    "repeat",
+    lambda xp, x, repeats, axis: xp.repeat(x, repeats, axis),
+    _repeat_vjp,
+    save=Shape(0),
+    abstract=lambda x, repeats, axis: Spec(
+        tuple(n * repeats if i == axis else n for i, n in enumerate(x.shape)), x.dtype
+    ),
+    samples=lambda: [
+        Sample(
+            (array(i, shape),), {"repeats": times, "axis": axis},
+            torch=lambda t, x, times=times, axis=axis: t.repeat_interleave(x, times, axis),
+        )
+        for i, (shape, times, axis) in enumerate([((2, 3), 2, 1), ((3, 2), 9, 0), ((4,), 1, 0), ((2, 2), 0, 1)])
+    ],
+    doc="Each element a number of times in a row.",
+)  # fmt: skip
+
+
 def repeat(x: Any, repeats: Any, axis: int | None = None) -> Any:
     """Each element of ``x`` ``repeats`` times in a row along ``axis`` (``np.repeat``; PyTorch's ``repeat_interleave``).
 
@@ -56,15 +84,15 @@ def repeat(x: Any, repeats: Any, axis: int | None = None) -> Any:
     n = x.shape[axis]
     raw = repeats.data if isinstance(repeats, Tensor) else repeats
     counts = np.asarray(backend.of(raw).to_numpy(raw) if backend.is_array(raw) else raw)
+    if not counts.size:
+        counts = counts.astype(np.intp)
     if counts.dtype.kind not in "iu" or (counts < 0).any() or (counts.ndim and counts.shape not in ((1,), (n,))):
         raise ShapeError(
             f"repeat: expected a count or {n} counts for axis {axis}, none negative, got {counts.tolist()}"
         )
     if counts.size == 1:
         times = int(counts.reshape(()))
-        head, tail = tuple(x.shape[:axis]), tuple(x.shape[axis + 1 :])
-        wide = broadcast_to(reshape(x, (*head, n, 1, *tail)), (*head, n, times, *tail))
-        return reshape(wide, (*head, n * times, *tail))
+        return _repeat(x, repeats=times, axis=axis)
     return take(x, _like(np.repeat(np.arange(n), counts), x), axis)
 
 
@@ -121,13 +149,25 @@ def roll(x: Any, shift: Any, axis: Any = None) -> Any:
 # -- triangles and diagonals -------------------------------------------------------------------------------------------
 
 
+def _triangle_forward(xp: Any, x: Any, k: int, name: str) -> Any:
+    rows, columns = x.shape[-2:]
+    if xp is not np or x.size < 1024 * rows:
+        return getattr(xp, name)(x, k)
+    out = np.zeros(x.shape, x.dtype)  # long rows are copied faster than they are masked
+    for i in range(rows):
+        edge = min(max(i + k + (name == "tril"), 0), columns)
+        part = slice(0, edge) if name == "tril" else slice(edge, None)
+        out[..., i, part] = x[..., i, part]
+    return out
+
+
 def _triangle(name: str, doc: str) -> Op:
     def vjp(F: Any, g: Any, saved: Any, need: Any, k: int) -> Any:
         return (op(g, k=k),)
 
     op = Op(
         name,
-        lambda xp, x, k: getattr(xp, name)(x, k),
+        lambda xp, x, k: _triangle_forward(xp, x, k, name),
         vjp,
         abstract=lambda x, k: x,
         samples=lambda: [

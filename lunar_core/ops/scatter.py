@@ -17,12 +17,13 @@ from ..op import Op, Sample, Shape, Spec
 from ..tensor import Tensor
 from .common import array, normalize_axis
 from .indexing import (
+    _flat_places,
+    _take_along_axis,
     at,
     check_integers,
     embedding_grad,
     getitem,
     scatter_along_axis,
-    take_along_axis,
 )
 from .shape import broadcast_to
 
@@ -118,11 +119,9 @@ def _check_index(op: str, x: Any, axis: int, index: Any, src: Any = None) -> int
     return axis
 
 
-def _crop(x: Any, shape: tuple[int, ...], keep: int | None = None) -> Any:
-    """The leading corner of ``x`` of ``shape``; the axis ``keep`` stays whole."""
-    if all(i == keep or a == b for i, (a, b) in enumerate(zip(x.shape, shape))):
-        return x
-    return x[tuple(slice(None) if i == keep else slice(0, n) for i, n in enumerate(shape))]
+def _crop(x: Any, shape: tuple[int, ...]) -> Any:
+    """The leading corner of ``x`` of ``shape``."""
+    return x if tuple(x.shape) == tuple(shape) else x[tuple(slice(0, n) for n in shape)]
 
 
 def gather(x: Any, axis: int, index: Any) -> Any:
@@ -131,17 +130,21 @@ def gather(x: Any, axis: int, index: Any) -> Any:
     ``index`` holds integers, has the rank of ``x`` and is no larger than it on the other axes; the result has its shape.
     """
     axis = _check_index("gather", x, axis, index)
-    return take_along_axis(_crop(x, index.shape, axis), index, axis)
+    return _take_along_axis(x, index, axis=axis)
 
 
 def _scatter_forward(xp: Any, x: Any, index: Any, src: Any, axis: int) -> Any:
-    out = x.copy()
+    return _write(xp, x.copy() if xp is not np else x.copy(order="C"), index, src, axis, "scatter")
+
+
+def _write(xp: Any, out: Any, index: Any, src: Any, axis: int, op: str) -> Any:
+    """``src`` written into the C-ordered ``out`` along ``axis``."""
+    if xp is np:
+        out.reshape(-1)[_flat_places(index, out.shape, axis, op)] = src
+        return out
     grid = list(xp.ogrid[tuple(slice(n) for n in index.shape)])
     grid[axis] = index
-    try:
-        out[tuple(grid)] = src
-    except IndexError as exc:
-        raise IndexingError(f"scatter: an index is out of range for axis {axis} of size {x.shape[axis]}") from exc
+    out[tuple(grid)] = src
     return out
 
 
@@ -221,11 +224,7 @@ def index_put(x: Any, index: Any, value: Any, accumulate: bool = False) -> Any:
 
 
 def _spread_forward(xp: Any, g: Any, indices: Any, shape: tuple[int, ...], axis: int) -> Any:
-    out = xp.zeros(shape, g.dtype)
-    grid = list(xp.ogrid[tuple(slice(n) for n in indices.shape)])
-    grid[axis] = indices
-    out[tuple(grid)] = g
-    return out
+    return _write(xp, xp.zeros(shape, g.dtype), indices, g, axis, "spread_along_axis")
 
 
 spread_along_axis = Op(
@@ -297,4 +296,14 @@ def nonzero(x: Any) -> tuple[Any, ...]:
     return tuple(map(Tensor, positions)) if isinstance(x, Tensor) else tuple(positions)
 
 
-__all__ = ["gather", "index_put", "masked_fill", "masked_select", "nonzero", "scatter", "scatter_add", "spread_along_axis", "take"]
+__all__ = [
+    "gather",
+    "index_put",
+    "masked_fill",
+    "masked_select",
+    "nonzero",
+    "scatter",
+    "scatter_add",
+    "spread_along_axis",
+    "take",
+]

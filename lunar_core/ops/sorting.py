@@ -30,11 +30,14 @@ def _one_axis(x: Any, axis: int, op: str) -> int:
 # -- sort and argsort --------------------------------------------------------------------------------------------------
 
 
-def _argsort_forward(xp: Any, x: Any, axis: int, descending: bool) -> Any:
+def _argsort_forward(xp: Any, x: Any, axis: int, descending: bool, stable: bool) -> Any:
+    kind = "stable" if stable else None
     if not descending:
-        return xp.argsort(x, axis=axis, kind="stable")
+        return xp.argsort(x, axis=axis, kind=kind)
+    if not stable:
+        return xp.flip(xp.argsort(x, axis=axis), axis)
     # the order of the mirrored array, mirrored, keeps equal elements in their places
-    return x.shape[axis] - 1 - xp.flip(xp.argsort(xp.flip(x, axis), axis=axis, kind="stable"), axis)
+    return x.shape[axis] - 1 - xp.flip(xp.argsort(xp.flip(x, axis), axis=axis, kind=kind), axis)
 
 
 def _sort_forward(xp: Any, x: Any, axis: int, descending: bool) -> Any:
@@ -43,19 +46,26 @@ def _sort_forward(xp: Any, x: Any, axis: int, descending: bool) -> Any:
 
 
 def _sort_vjp(F: Any, g: Any, x: Any, need: Any, axis: int, descending: bool) -> Any:
-    order = F.argsort(x, axis=axis, descending=descending)
+    order = F.argsort(x, axis=axis, descending=descending, stable=False)
     return (spread_along_axis(g, order, shape=tuple(x.shape), axis=axis),)
 
 
-def _sort_samples(name: str, grad: bool) -> Any:
+def _sort_samples(name: str) -> Any:
+    values = name == "sort"
+
     def make() -> list[Sample]:
         def call(axis: int, descending: bool) -> Any:
-            pick = 0 if name == "sort" else 1
+            pick = 0 if values else 1
             return lambda t, x: t.sort(x, dim=axis, descending=descending, stable=True)[pick]
 
         table = [((5,), 0, False), ((3, 4), 1, True), ((4, 3), 0, False), ((2, 3, 2), 1, True), ((2, 0), 1, False)]
         return [
-            Sample((array(i, shape),), {"axis": axis, "descending": down}, grad, call(axis, down))
+            Sample(
+                (array(i, shape),),
+                {"axis": axis, "descending": down} | ({} if values else {"stable": i < 3}),
+                values,
+                call(axis, down),
+            )
             for i, (shape, axis, down) in enumerate(table)
         ]
 
@@ -66,8 +76,8 @@ _argsort = Op(
     "argsort",
     _argsort_forward,
     None,
-    abstract=lambda x, axis, descending: Spec(x.shape, np.dtype(np.intp)),
-    samples=_sort_samples("argsort", grad=False),
+    abstract=lambda x, **how: Spec(x.shape, np.dtype(np.intp)),
+    samples=_sort_samples("argsort"),
     doc="The positions that sort along an axis.",
 )
 _sort = Op(
@@ -76,7 +86,7 @@ _sort = Op(
     _sort_vjp,
     save=0,
     abstract=lambda x, axis, descending: x,
-    samples=_sort_samples("sort", grad=True),
+    samples=_sort_samples("sort"),
     doc="Elements in ascending or descending order along an axis.",
 )
 
@@ -84,21 +94,23 @@ _sort = Op(
 def argsort(x: Any, axis: int | None = -1, descending: bool = False, stable: bool = True) -> Any:
     """The positions (int64) that sort ``x`` along ``axis``; ``None`` sorts the flattened array.
 
-    Equal elements keep their order, in descending order too, whatever ``stable`` says. NaN counts as the largest.
+    Equal elements keep their order, in descending order too, unless ``stable`` is false, which is faster. NaN counts as
+    the largest.
     """
     if axis is None:
         x, axis = x.reshape((-1,)), 0
-    return _argsort(x, axis=_one_axis(x, axis, "argsort"), descending=descending)
+    return _argsort(x, axis=_one_axis(x, axis, "argsort"), descending=bool(descending), stable=bool(stable))
 
 
 def sort(x: Any, axis: int | None = -1, descending: bool = False, stable: bool = True) -> Any:
     """The elements of ``x`` in order along ``axis``; ``None`` sorts the flattened array. A new array (``np.sort``).
 
-    NaN counts as the largest. :func:`argsort` gives the positions, of which equal elements keep theirs.
+    NaN counts as the largest. Equal elements cannot be told apart in the result, so ``stable`` changes nothing here;
+    which of them gets which gradient is not specified. :func:`argsort` gives the positions.
     """
     if axis is None:
         x, axis = x.reshape((-1,)), 0
-    return _sort(x, axis=_one_axis(x, axis, "sort"), descending=descending)
+    return _sort(x, axis=_one_axis(x, axis, "sort"), descending=bool(descending))
 
 
 # -- topk --------------------------------------------------------------------------------------------------------------
@@ -206,10 +218,10 @@ def _quantile(x: Any, q: np.ndarray, axis: Any, keepdims: bool, method: str, op:
     last = ordered[..., n - 1]
     spoiled = isnan(last)
     results = []
-    for value in q.reshape(-1).tolist():
+    for value in q.reshape(-1).tolist() or [0.0]:  # without any, one that gives the shape
         out = where(spoiled, last, _between(ordered, value * (n - 1), method))
         results.append(out.reshape(tuple(1 if i in axes else s for i, s in enumerate(x.shape))) if keepdims else out)
-    return results[0] if not q.ndim else stack(results).reshape((*q.shape, *results[0].shape))
+    return results[0] if not q.ndim else stack(results)[: q.size].reshape((*q.shape, *results[0].shape))
 
 
 def _between(ordered: Any, position: float, method: str) -> Any:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from abc import abstractmethod
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -38,9 +37,9 @@ class ClassScores(Confusion):
         default=0.0, kw_only=True, validator=in_range(0, 1), doc="score where the denominator is 0"
     )
 
-    @abstractmethod
     def parts(self, hits: Any, alarms: Any, misses: Any) -> tuple[Any, Any]:
         """(numerator, denominator) of the score from true positives, false positives and false negatives."""
+        raise NotImplementedError(f"{type(self).__name__} must define parts")
 
     def result(self) -> float | dict[str, float]:
         counts = self.matrix()
@@ -50,8 +49,11 @@ class ClassScores(Confusion):
         score, weight = self.averaged(counts)
         return quotient(type(self).__name__, score, weight)
 
-    def averaged(self, counts: Any) -> tuple[Any, Any]:
-        """(sum, weight) of the classes' scores of each (classes, classes + 1) matrix in ``counts`` (..., C, C + 1)."""
+    def averaged(self, counts: Any, skip_undefined: bool = False) -> tuple[Any, Any]:
+        """(sum, weight) of the classes' scores of each (classes, classes + 1) matrix in ``counts`` (..., C, C + 1).
+
+        With ``skip_undefined`` a class that occurs nowhere has weight 0 in every average.
+        """
         xp = backend.of(counts).xp
         hits, alarms, misses = self.considered(*_outcomes(counts))
         classes = counts.shape[-2]
@@ -65,7 +67,7 @@ class ClassScores(Confusion):
         scores = self._scores(xp, hits, alarms, misses)
         if average == "weighted":
             weight = hits + misses
-        elif average == "macro":
+        elif average == "macro" or skip_undefined:
             weight = (hits + alarms + misses > 0).astype(np.float64)
         else:
             weight = xp.ones_like(scores)
@@ -166,13 +168,14 @@ class Dice(_Regions):
     """Dice coefficient of predicted and true regions, ``2 hits / (2 hits + false alarms + misses)``, a mean over images.
 
     Each image has its own score, averaged over the classes that occur in it (``average``), and images count equally, or
-    by a ``weight`` of shape (N,); finer weights weigh the pixels. ``per_sample=False`` counts the pixels of all images
+    by a ``weight`` of shape (N,); finer weights weigh the pixels. An image in which no such class occurs, on either
+    side, is left out. ``per_sample=False`` counts the pixels of all images
     together instead, which makes it the F1 score of pixels. ``average="none"`` needs ``per_sample=False``.
 
     Source: L. R. Dice, Ecology 26 (1945); per image as in A. A. Taha and A. Hanbury, BMC Medical Imaging 15 (2015).
     """
 
-    totals = {**Confusion.totals, "score": 0.0, "images": 0.0}  # noqa: RUF012
+    totals: ClassVar[dict[str, Any]] = {**Confusion.totals, "score": 0.0, "images": 0.0}
 
     per_sample: bool = field(default=True, kw_only=True, doc="score each image, then average over images")
 
@@ -194,7 +197,7 @@ class Dice(_Regions):
             for i in range(shape[0])
         ]
         xp = backend.of(labels.truth).xp
-        scores, weights = self.averaged(xp.stack(images))
+        scores, weights = self.averaged(xp.stack(images), skip_undefined=True)
         # an image of which no class is considered has no score
         counted = (weights > 0).astype(np.float64)
         if of_images:

@@ -5,7 +5,7 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from composed import ROWS
+from composed_ops import ROWS
 
 import lunar_core as lc
 from lunar_core import ops

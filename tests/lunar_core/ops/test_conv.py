@@ -18,13 +18,18 @@ from lunar_core.testing import gradcheck, gradgradcheck
 def by_definition(x, w, b, stride, pads, dilation, groups):
     """Four nested loops over the output and one product a window."""
     x = np.pad(x, ((0, 0), (0, 0), *pads))
-    (n, c, h, wd), (o, per_group, kh, kw) = x.shape, w.shape
+    (n, _, h, wd), (o, per_group, kh, kw) = x.shape, w.shape
     (sh, sw), (dh, dw) = stride, dilation
     oh, ow = (h - (kh - 1) * dh - 1) // sh + 1, (wd - (kw - 1) * dw - 1) // sw + 1
     out = np.zeros((n, o, oh, ow))
     for k, i, j in itertools.product(range(o), range(oh), range(ow)):
         first = k // (o // groups) * per_group
-        window = x[:, first : first + per_group, i * sh : i * sh + (kh - 1) * dh + 1 : dh, j * sw : j * sw + (kw - 1) * dw + 1 : dw]
+        window = x[
+            :,
+            first : first + per_group,
+            i * sh : i * sh + (kh - 1) * dh + 1 : dh,
+            j * sw : j * sw + (kw - 1) * dw + 1 : dw,
+        ]
         out[:, k, i, j] = (window * w[k]).sum(axis=(1, 2, 3))
     return out if b is None else out + b.reshape(-1, 1, 1)
 
@@ -46,7 +51,8 @@ pads = st.tuples(st.tuples(st.integers(0, 2), st.integers(0, 2)), st.tuples(st.i
 @settings(max_examples=120, deadline=None)
 @given(
     st.integers(1, 3), st.sampled_from([1, 2, 3]), st.integers(1, 6), st.integers(1, 3), pairs, pairs, pads, pairs,
-    st.tuples(st.integers(5, 9), st.integers(5, 11)), st.sampled_from(["NCHW", "NHWC", "strided"]), st.booleans(), st.integers(0, 99),
+    st.tuples(st.integers(5, 9), st.integers(5, 11)), st.sampled_from(["NCHW", "NHWC", "strided"]), st.booleans(),
+    st.integers(0, 99),
 )  # fmt: skip
 def test_convolution_and_both_gradients_follow_the_definition(
     n, groups, per_group, outputs, kernel, stride, padding, dilation, size, order, with_bias, seed
@@ -202,22 +208,26 @@ def test_threads_do_not_share_their_working_memory():
 
 
 def test_a_kernel_provider_takes_over_all_three_products():
+    seen = []
+
     class Provider:
         name, priority = "counting", 10
-        seen = []
 
         def kernel(self, op, array_type):
             def run(*arrays, **static):
-                self.seen.append(op)
+                seen.append(op)
                 return NotImplemented
 
             return run if op.startswith("conv2d") else None
 
     kernels.add(Provider())
     try:
-        x, w = lc.Tensor(np.ones((1, 1, 3, 3)), requires_grad=True), lc.Tensor(np.ones((1, 1, 2, 2)), requires_grad=True)
+        x, w = (
+            lc.Tensor(np.ones((1, 1, 3, 3)), requires_grad=True),
+            lc.Tensor(np.ones((1, 1, 2, 2)), requires_grad=True),
+        )
         ops.conv2d(x, w).sum().backward()
-        assert sorted(Provider.seen) == ["conv2d", "conv2d_input_grad", "conv2d_weight_grad"]
+        assert sorted(seen) == ["conv2d", "conv2d_input_grad", "conv2d_weight_grad"]
     finally:
         kernels.reset()
 
@@ -261,9 +271,7 @@ def test_conv_transpose2d_is_the_adjoint_of_conv2d(kernel, stride, padding, grou
         return
     y = ops.conv2d(x, w, stride=stride, padding=padding, groups=groups)
     g = rng.normal(size=y.shape)
-    extra = tuple(
-        n - ((o - 1) * s - 2 * p + k) for n, o, s, p, k in zip((6, 7), y.shape[2:], stride, padding, kernel)
-    )
+    extra = tuple(n - ((o - 1) * s - 2 * p + k) for n, o, s, p, k in zip((6, 7), y.shape[2:], stride, padding, kernel))
     back = ops.conv_transpose2d(g, w, stride=stride, padding=padding, output_padding=extra, groups=groups)
     assert back.shape == x.shape
     np.testing.assert_allclose((y * g).sum(), (x * back).sum(), rtol=1e-9, atol=1e-9)
@@ -290,7 +298,9 @@ def test_conv1d_is_conv2d_over_one_row():
         ops.conv1d(x[0], w)
 
 
-@pytest.mark.parametrize("shape, order", [((3, 4), "NCHW"), ((2, 3, 40), "NCHW"), ((40, 3, 30, 30), "NHWC"), ((2, 3, 5, 6), "NHWC")])
+@pytest.mark.parametrize(
+    "shape, order", [((3, 4), "NCHW"), ((2, 3, 40), "NCHW"), ((40, 3, 30, 30), "NHWC"), ((2, 3, 5, 6), "NHWC")]
+)
 def test_channel_sum_adds_all_axes_but_the_second(shape, order):
     rng = np.random.default_rng(0)
     x = images(rng, shape, order) if len(shape) == 4 else rng.normal(size=shape)

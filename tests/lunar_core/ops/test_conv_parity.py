@@ -51,7 +51,9 @@ def test_named_padding_agrees(padding, kernel):
     rng = np.random.default_rng(0)
     x, w = rng.normal(size=(2, 3, 8, 9)), rng.normal(size=(4, 3, *kernel))
     expected = functional.conv2d(torch.from_numpy(x), torch.from_numpy(w), padding=padding, dilation=(1, 2))
-    np.testing.assert_allclose(ops.conv2d(x, w, padding=padding, dilation=(1, 2)), expected.numpy(), rtol=1e-10, atol=1e-12)
+    np.testing.assert_allclose(
+        ops.conv2d(x, w, padding=padding, dilation=(1, 2)), expected.numpy(), rtol=1e-10, atol=1e-12
+    )
 
 
 @pytest.mark.parametrize(

@@ -83,7 +83,12 @@ def test_batch_norm_of_one_value_a_channel_is_its_bias():
 @pytest.mark.parametrize("last", [False, True])
 def test_batch_norm_inference_has_gradients_in_all_five_inputs(last):
     rng = np.random.default_rng(0)
-    inputs = [laid(rng.normal(size=(2, 3, 2, 3)), last), rng.normal(size=3), rng.uniform(0.5, 2, 3), *rng.normal(size=(2, 3))]
+    inputs = [
+        laid(rng.normal(size=(2, 3, 2, 3)), last),
+        rng.normal(size=3),
+        rng.uniform(0.5, 2, 3),
+        *rng.normal(size=(2, 3)),
+    ]
     tensors = [lc.Tensor(a, requires_grad=True) for a in inputs]
     assert gradcheck(ops.batch_norm_inference, tensors)
     assert gradgradcheck(ops.batch_norm_inference, tensors)

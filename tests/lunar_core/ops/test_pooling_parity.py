@@ -11,7 +11,15 @@ from lunar_core import ops
 pytestmark = pytest.mark.parity
 functional = torch.nn.functional
 
-MAX = [(2,), (3, 2, 1), ((2, 3), (1, 2), (1, 1)), (3, 2, 1, 2), (2, 2, 0, 1, True), (3, 3, 1, 1, True), (3, 2, 0, 2, True)]
+MAX = [
+    (2,),
+    (3, 2, 1),
+    ((2, 3), (1, 2), (1, 1)),
+    (3, 2, 1, 2),
+    (2, 2, 0, 1, True),
+    (3, 3, 1, 1, True),
+    (3, 2, 0, 2, True),
+]
 AVERAGE = [(2,), (3, 2, 1), (3, 2, 1, True), (3, 2, 1, False, False), (3, 2, 1, True, False), ((2, 5), (2, 1), (0, 2))]
 
 

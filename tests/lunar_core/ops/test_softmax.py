@@ -27,7 +27,7 @@ def test_extreme_logits_neither_overflow_nor_lose_the_logarithm():
     x = np.array([[1e4, 0.0, -1e4], [-1e308, 0.0, 1e308]])
     with np.errstate(over="ignore"):
         np.testing.assert_array_equal(ops.softmax(x), [[1, 0, 0], [0, 0, 1]])
-    np.testing.assert_array_equal(ops.log_softmax(x)[0], [0, -1e4, -2e4])
+        np.testing.assert_array_equal(ops.log_softmax(x)[0], [0, -1e4, -2e4])
     np.testing.assert_array_equal(ops.softmax(np.array([0.0, -np.inf, 0.0])), [0.5, 0, 0.5])
     assert ops.cross_entropy(x[:1], np.array([2])).item() == 2e4
 
@@ -123,7 +123,12 @@ def test_distillation_has_gradients_in_logits_and_probabilities_at_both_orders()
 @pytest.mark.parametrize(
     "target, static, error, message",
     [
-        (np.array([0, 1]), {}, ShapeError, r"target of shape \(2,\) does not fit logits \(3, 4\) with classes on axis 1"),
+        (
+            np.array([0, 1]),
+            {},
+            ShapeError,
+            r"target of shape \(2,\) does not fit logits \(3, 4\) with classes on axis 1",
+        ),
         (np.array([0.0, 1.0, 2.0]), {}, DTypeError, "target classes must be integers, got float64"),
         (np.array([0, 1, 4]), {}, IndexingError, "class 4 is out of range for 4 classes"),
         (np.array([0, -1, 3]), {}, IndexingError, "class -1 is out of range for 4 classes"),

@@ -24,9 +24,10 @@ def test_cross_entropy_agrees(shape, smoothing, weighted, dtype, tolerance):
     weight = rng.uniform(0.5, 2, shape[1]).astype(dtype) if weighted else None
     ours, theirs = lc.Tensor(x, requires_grad=True), torch.from_numpy(x.copy()).requires_grad_()
     out = ops.cross_entropy(ours, labels, weight, label_smoothing=smoothing)
+    weights = None if weight is None else torch.from_numpy(weight)
     expected = functional.cross_entropy(
-        theirs, torch.from_numpy(labels), None if weight is None else torch.from_numpy(weight), reduction="none", label_smoothing=smoothing
-    )  # fmt: skip
+        theirs, torch.from_numpy(labels), weights, reduction="none", label_smoothing=smoothing
+    )
     np.testing.assert_allclose(out.data, expected.detach().numpy(), rtol=tolerance, atol=tolerance)
     out.sum().backward()
     expected.sum().backward()

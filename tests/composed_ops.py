@@ -14,7 +14,6 @@ import numpy as np
 
 from lunar_core.ops.common import array, complex_array
 
-
 # fmt: off
 # ruff: noqa: E501
 
@@ -176,8 +175,8 @@ MATRIX = [
         for x in (SQUARE, array(1, (2, 4, 2)), array(2, (2, 4)), complex_array(6, (4, 2)), complex_array(7, (2, 3)), CSQUARE)
         for full in (False, True)
     ],
-    Row("left singular projection", (array(5, (4, 2)),), lambda o, x: left_projection(o, x), lambda t, x: left_projection(t.linalg, x)),
-    Row("right singular projection", (complex_array(5, (2, 4)),), lambda o, x: right_projection(o, x), lambda t, x: right_projection(t.linalg, x)),
+    Row("left singular projection", (array(5, (4, 2)),), left_projection, lambda t, x: left_projection(t.linalg, x)),
+    Row("right singular projection", (complex_array(5, (2, 4)),), right_projection, lambda t, x: right_projection(t.linalg, x)),
     Row("qr of wide complex matrices", (complex_array(8, (2, 4)),), lambda o, x: tuple(o.qr(x)), lambda t, x: tuple(t.linalg.qr(x))),
     Row("R alone", (array(8, (3, 2)),), lambda o, x: o.qr(x).R, lambda t, x: t.linalg.qr(x)[1]),
     Row("lstsq", (array(0, (2, 5, 3)), array(1, (2, 5, 2))), lambda o, a, b: o.lstsq(a, b)[:2],

@@ -1,0 +1,136 @@
+"""How many threads the kernels use, and how the threads of two pools live beside each other.
+
+oneDNN brings its OpenMP pool, NumPy's matrix products the pool of OpenBLAS. They take turns in one program: what one runs,
+the other waits for. An OpenMP worker that has nothing to do burns its core for a while in case more work comes, and takes it
+from OpenBLAS meanwhile; so the burning is kept short (:data:`SPIN`), unless the user has said how to wait.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import threading
+import weakref
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from lunar_core.errors import HyperparameterError
+
+SPIN = 20_000
+"""Turns of an idle OpenMP worker's waiting loop before it sleeps, 0.1 to 0.3 ms; libgomp's own default is 300,000."""
+
+_WAIT_VARIABLES = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT")
+_BLAS_NAMES = ("scipy_openblas_{}_num_threads64_", "openblas_{}_num_threads64_", "openblas_{}_num_threads")
+
+
+class _State(threading.local):
+    """What this thread was told: libgomp keeps the number of threads for each thread that starts others."""
+
+    count: int | None = None
+
+
+_state = _State()
+_wanted: int | None = None
+_omp: Any = None
+_listeners: weakref.WeakSet[Any] = weakref.WeakSet()
+
+
+def attach(shared: Any) -> None:
+    """Take control of the OpenMP runtime that the loaded library ``shared`` uses, whichever it is."""
+    global _omp
+    try:
+        shared.omp_get_max_threads.restype = ctypes.c_int  # found in the library's own dependencies
+        shared.omp_set_num_threads.argtypes = (ctypes.c_int,)
+        shared.omp_set_num_threads.restype = None
+    except AttributeError:  # built without OpenMP
+        return
+    _omp = shared
+    os.register_at_fork(after_in_child=_after_fork)
+
+
+def _after_fork() -> None:
+    """libgomp's workers do not survive a fork, and a child that asks them to work waits forever: it works alone."""
+    global _wanted
+    _wanted = 1
+    _state.count = None
+    _forget()
+
+
+def get() -> int:
+    """Threads that the kernels of oneDNN use when called from this thread; 1 while the library is not loaded."""
+    if _omp is None:
+        return _wanted or 1
+    adopt()
+    return int(_omp.omp_get_max_threads())
+
+
+def set(count: int) -> None:
+    """Use ``count`` threads for the kernels of oneDNN and for NumPy's matrix products, from now on and in all threads.
+
+    Without this call both take ``OMP_NUM_THREADS``, or else one thread for each core that the process may use.
+    """
+    global _wanted
+    if not isinstance(count, int) or isinstance(count, bool) or count < 1:
+        raise HyperparameterError(f"the number of threads must be a positive int, got {count!r}")
+    _wanted = count
+    _forget()
+    blas = _blas("set")
+    if blas is not None:
+        blas(count)
+
+
+def adopt() -> None:
+    """Tell the OpenMP runtime how many threads this thread may start, if it was not told yet."""
+    if _omp is not None and _wanted is not None and _state.count != _wanted:
+        _omp.omp_set_num_threads(_wanted)
+        _state.count = _wanted
+
+
+def blas_threads() -> int | None:
+    """Threads of NumPy's matrix products; ``None`` where NumPy's BLAS is not an OpenBLAS of its wheels."""
+    function = _blas("get")
+    return None if function is None else int(function())
+
+
+def on_change(listener: Any) -> None:
+    """Have ``listener.clear()`` called, while it lives, when the number of threads changes: plans are made for one."""
+    _listeners.add(listener)
+
+
+def _forget() -> None:
+    for listener in list(_listeners):
+        listener.clear()
+
+
+def _blas(verb: str) -> Callable[..., Any] | None:
+    """``openblas_get_num_threads`` or ``openblas_set_num_threads`` of the OpenBLAS that comes with NumPy's wheels."""
+    folder = Path(np.__file__).parent.parent / "numpy.libs"
+    for path in sorted(folder.glob("lib*openblas*.so*")):
+        shared = ctypes.CDLL(str(path))  # loaded already: this is a second handle
+        for name in _BLAS_NAMES:
+            function = getattr(shared, name.format(verb), None)
+            if function is not None:
+                function.argtypes = (ctypes.c_int,) if verb == "set" else ()
+                function.restype = None if verb == "set" else ctypes.c_int
+                return function
+    return None
+
+
+@contextlib.contextmanager
+def quiet_workers() -> Iterator[None]:
+    """While an OpenMP runtime is loaded, which reads its settings then: shorten the waiting of idle workers.
+
+    Leaves the environment as it was. Does nothing where the user has set one of the variables.
+    """
+    if any(os.environ.get(name) for name in _WAIT_VARIABLES):
+        yield
+        return
+    os.environ["GOMP_SPINCOUNT"] = str(SPIN)
+    try:
+        yield
+    finally:
+        del os.environ["GOMP_SPINCOUNT"]
