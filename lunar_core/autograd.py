@@ -16,7 +16,7 @@ import sys
 import weakref
 from collections.abc import Callable, Sequence
 from operator import attrgetter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
@@ -238,7 +238,7 @@ def _check_saved(node: Node) -> None:
 # Set by lunar_core.op and lunar_core.ops, which are imported later and know tensors and ops.
 _unset: Any = None
 _wrap: Callable[[Any], Tensor] = _unset  # raw array -> Tensor without a node
-_tensor_type: type = _unset
+_tensor_type: Any = _unset  # Tensor
 _differentiable: Any = _unset  # the namespace of rules under create_graph: lunar_core.ops
 _raw_namespace: Callable[[Any], Any] = _unset  # raw array -> the namespace of rules in a plain backward pass
 
@@ -464,7 +464,7 @@ def _seed(output: Tensor, seed: Any, create_graph: bool) -> Any:
             )
         g = _wrap(_ones_like(output.data))
     else:
-        g = seed if isinstance(seed, _tensor_type) else _wrap(seed)
+        g = _wrap(seed) if not isinstance(seed, _tensor_type) else cast("Tensor", seed)
         if g.shape != output.shape:
             raise ShapeError(f"backward: gradient of shape {g.shape} for a tensor of shape {output.shape}")
         if g.dtype != output.dtype:
@@ -487,7 +487,7 @@ def _run_hooks(node: Any, g: Any, create_graph: bool) -> Any:
         return g
     tensor = g if create_graph else _wrap(g)
     for hook in tuple(node.hooks):
-        result = hook(tensor)
+        result: Any = hook(tensor)
         if result is not None:
             if not isinstance(result, _tensor_type) or result.shape != tensor.shape:
                 raise GradientError(

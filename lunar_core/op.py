@@ -30,7 +30,7 @@ _PLAIN = frozenset({int, float, bool, complex, type(None)})  # handed to the arr
 class Shape(NamedTuple):
     """In ``save``: keep only the shape of input ``index``, not the array."""
 
-    index: int
+    index: int  # type: ignore[assignment]  # a tuple has a method of that name
 
 
 class Spec(NamedTuple):

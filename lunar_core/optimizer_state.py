@@ -148,8 +148,8 @@ def _check_records(optimizer: Optimizer, state: Mapping[str, Any], problems: lis
 
 
 def _free_shape(optimizer: Optimizer, key: str, own: Any) -> bool:
-    """Whether nothing says which shape a state array has: that of a frozen parameter, made by a function."""
-    return own is None and isinstance(optimizer.state, Mapping) and callable(optimizer.state[key])
+    """Whether nothing says which shape a state array has: one made by a function, empty yet or of a frozen parameter."""
+    return (own is None or not own.size) and isinstance(optimizer.state, Mapping) and callable(optimizer.state[key])
 
 
 def _entries(optimizer: Optimizer) -> Iterator[tuple[FlatBuffer, Entry]]:

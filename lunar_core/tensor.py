@@ -263,16 +263,16 @@ class Tensor:
         dtype = as_dtype(dtype)
         if dtype == self.data.dtype:
             return self
-        from . import ops
+        from .ops.elementwise import cast
 
-        return ops.cast(self, dtype=dtype)
+        return cast(self, dtype=dtype)
 
     def to(self, target: Any) -> Tensor:
         """To a device (``"cuda:0"``) or a dtype (``"float64"``), differentiably; itself when already there."""
         if isinstance(target, str) and backend.names_device(target):
-            from . import ops
+            from .ops.elementwise import to_device
 
-            return self if backend_matches(self.data, target) else ops.to_device(self, device=target)
+            return self if backend_matches(self.data, target) else to_device(self, device=target)
         return self.astype(target)
 
     def cpu(self) -> Tensor:

@@ -130,6 +130,33 @@ def norms(axis: tuple[int, int] = (-2, -1)) -> list[Row]:
     ]
 
 
+def apply_symmetric(linalg: Any, x: Any) -> Any:
+    """The square root of a positive definite matrix, which does not depend on the signs of its eigenvectors."""
+    w, v = linalg.eigh(x)
+    return (v * (w**0.5)[..., None, :]) @ v.mT.conj()
+
+
+def leading_eigenvector(linalg: Any, x: Any) -> Any:
+    v = linalg.eigh(x)[1][..., -1:]
+    return v @ v.mT
+
+
+def squared_values(linalg: Any, x: Any, full: bool) -> Any:
+    u, s, vh = linalg.svd(x, full_matrices=full)
+    k = s.shape[-1]
+    return (u[..., :k] * (s * s)[..., None, :]) @ vh[..., :k, :]
+
+
+def left_projection(linalg: Any, x: Any) -> Any:
+    u = linalg.svd(x, full_matrices=False)[0]
+    return u[..., :1] @ u[..., :1].mT.conj()
+
+
+def right_projection(linalg: Any, x: Any) -> Any:
+    vh = linalg.svd(x, full_matrices=False)[2]
+    return vh[..., :1, :].mT.conj() @ vh[..., :1, :]
+
+
 MATRIX = [
     Row("dot of vectors", (array(0, (3,)), array(1, (3,))), lambda o, x, y: o.dot(x, y), lambda t, x, y: t.dot(x, y)),
     Row("dot of stacks", (array(0, (2, 3)), array(1, (4, 3, 2))), lambda o, x, y: o.dot(x, y),
@@ -185,33 +212,6 @@ MATRIX = [
         lambda t, a, b: t.linalg.lstsq(a, b[:, None])[0][:, 0]),
     Row("singular values of lstsq", (array(0, (5, 3)),), lambda o, a: o.lstsq(a, a[:, 0]).s, lambda t, a: t.linalg.svdvals(a)),
 ]
-
-
-def apply_symmetric(linalg: Any, x: Any) -> Any:
-    """The square root of a positive definite matrix, which does not depend on the signs of its eigenvectors."""
-    w, v = linalg.eigh(x)
-    return (v * (w**0.5)[..., None, :]) @ v.mT.conj()
-
-
-def leading_eigenvector(linalg: Any, x: Any) -> Any:
-    v = linalg.eigh(x)[1][..., -1:]
-    return v @ v.mT
-
-
-def squared_values(linalg: Any, x: Any, full: bool) -> Any:
-    u, s, vh = linalg.svd(x, full_matrices=full)
-    k = s.shape[-1]
-    return (u[..., :k] * (s * s)[..., None, :]) @ vh[..., :k, :]
-
-
-def left_projection(linalg: Any, x: Any) -> Any:
-    u = linalg.svd(x, full_matrices=False)[0]
-    return u[..., :1] @ u[..., :1].mT.conj()
-
-
-def right_projection(linalg: Any, x: Any) -> Any:
-    vh = linalg.svd(x, full_matrices=False)[2]
-    return vh[..., :1, :].mT.conj() @ vh[..., :1, :]
 
 
 def transforms() -> list[Row]:

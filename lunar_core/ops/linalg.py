@@ -201,7 +201,7 @@ def _einsum_spec(*specs: Spec, subscripts: str) -> Spec:
 
 
 def _einsum_samples() -> list[Sample]:
-    table = [
+    table: list[tuple[str, list[tuple[int, ...]]]] = [
         ("ab->ba", [(2, 3)]), ("ab->", [(2, 3)]), ("ij,jk->ik", [(2, 3), (3, 4)]), ("bij,bjk->bik", [(2, 2, 3), (2, 3, 2)]),
         ("ij,jk,kl->il", [(2, 3), (3, 4), (4, 2)]), ("a,ab,b,c->ac", [(2,), (2, 3), (3,), (4,)]), ("ij,kl->ik", [(2, 3), (2, 2)]),
     ]  # fmt: skip

@@ -15,7 +15,9 @@ from ..op import OUTPUT, Op, Sample, Shape, Spec
 from .common import array, complex_array, normalize_axis, reduced_shape
 
 
-def _samples(torch_name: str | None = None, *, low: float = -2, high: float = 2, tuples: bool = True, grad: bool = True) -> Any:
+def _samples(
+    torch_name: str | None = None, *, low: float = -2, high: float = 2, tuples: bool = True, grad: bool = True
+) -> Any:
     def make() -> list[Sample]:
         table: list[tuple[tuple[int, ...], Any, bool]] = [
             ((), None, False), ((4,), None, False), ((2, 3), None, True), ((2, 3), 0, False), ((2, 3), -1, True), ((2, 3, 2), 1, False),
@@ -79,7 +81,7 @@ def _axes(axis: Any, x: Any, name: str) -> Any:
 def _mean_forward(xp: Any, x: Any, axis: Any, keepdims: bool) -> Any:
     if xp is not np or x.dtype.kind not in "fc" or x.dtype == np.float16:
         return xp.mean(x, axis=axis, keepdims=keepdims)
-    total = np.add.reduce(x, axis, None, None, keepdims)  # type: ignore[call-arg]
+    total = np.add.reduce(x, axis, None, None, keepdims)  # type: ignore
     n = x.size // total.size if total.size else 0
     if not n:
         return np.mean(x, axis=axis, keepdims=keepdims)
@@ -97,7 +99,7 @@ def _reducer(ufunc: np.ufunc) -> Any:
         if xp is np:
             if axis is None and not keepdims and x.dtype.kind in "fc":  # into an array, where NumPy would give a scalar
                 return reduce(x, None, None, np.empty((), x.dtype))
-            return reduce(x, axis, None, None, keepdims)  # type: ignore[call-overload]
+            return reduce(x, axis, None, None, keepdims)  # type: ignore
         return getattr(xp, name)(x, axis=axis, keepdims=keepdims)
 
     return forward
@@ -296,7 +298,10 @@ def _position(name: str) -> Op:
             Sample((array(0, (2, 3)),), {"axis": None, "keepdims": False}, False, lambda t, x: getattr(t, name)(x)),
             Sample((array(1, (2, 3)),), {"axis": 1, "keepdims": False}, False, lambda t, x: getattr(t, name)(x, dim=1)),
             Sample(
-                (array(2, (2, 3)),), {"axis": 0, "keepdims": True}, False, lambda t, x: getattr(t, name)(x, dim=0, keepdim=True)
+                (array(2, (2, 3)),),
+                {"axis": 0, "keepdims": True},
+                False,
+                lambda t, x: getattr(t, name)(x, dim=0, keepdim=True),
             ),
         ],
         doc=f"Position of the first extremum ({name}).",

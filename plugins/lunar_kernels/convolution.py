@@ -16,18 +16,18 @@ from . import dnnl
 from .dnnl import API, Handle, Unsupported
 from .plans import (
     FLOAT32,
-    Memory,
     Plan,
     Plans,
     Run,
     channels_last,
+    image_operand,
+    images_like,
     lies,
     row_major,
     separate,
     strides_of,
 )
 
-_NHWC_TO_NCHW = (0, 3, 1, 2)
 _NARROW = 64
 """Channels below which the direct kernels, which get one layout and choose the others, beat the ones made of small matrix
 products."""
@@ -35,12 +35,6 @@ _SLICE = 4
 """Rows of at most so many pixels also are better off with the direct kernels."""
 _WEIGHT_BYTES, _PIXELS = 4 << 20, 1024
 """The gradient of a weight so large over so few pixels is faster as one matrix product, which the reference is."""
-
-
-def images_like(shape: tuple[int, ...]) -> np.ndarray:
-    """A new (N, C, H, W) array that lies channels-last."""
-    n, c, h, w = shape
-    return np.empty((n, h, w, c), FLOAT32).transpose(_NHWC_TO_NCHW)
 
 
 class Geometry:
@@ -76,14 +70,13 @@ class Geometry:
     def images(self, api: API, shape: tuple[int, ...]) -> Handle:
         return api.strided(shape, channels_last(shape))
 
-    def forward(self, api: API, bias: bool, *, training: bool = False, direct: bool | None = None) -> Handle:
+    def forward(self, api: API, bias: bool, *, training: bool = False) -> Handle:
         """The descriptor of the product; the layout of the weight, and for the direct kernels that of ``x``, is open."""
-        direct = self.direct if direct is None else direct
         return api.describe(
             "convolution_forward",
             dnnl.FORWARD_TRAINING if training else dnnl.FORWARD_INFERENCE,
             dnnl.CONVOLUTION_DIRECT,
-            api.any(self.x) if direct else self.images(api, self.x),
+            api.any(self.x) if self.direct else self.images(api, self.x),
             api.any(self.weight_shape),
             api.strided(self.w[:1], (1,)) if bias else None,
             self.images(api, self.y),
@@ -112,17 +105,6 @@ class Geometry:
             *self.geometry,
             self.forward(api, False, training=True),
         )
-
-
-def _operand(plan: Plan, shape: tuple[int, ...], byte_strides: tuple[int, ...]) -> Memory:
-    """Images as they come, in any plain layout."""
-    strides = strides_of(byte_strides)
-    wanted = channels_last(shape)
-    if lies(shape, strides, wanted):
-        strides = wanted
-    elif not separate(shape, strides):
-        raise Unsupported("overlapping images")
-    return plan.operand(plan.api.strided(shape, strides))
 
 
 def _required(api: API, described: Handle, which: int) -> Handle:
@@ -169,7 +151,7 @@ def _forward_plan(api: API, key: Any) -> Run:
         lambda d: _channels_last_only(api, d, dnnl.SRC_MD, geometry, x_shape),
     )
     plan = Plan(api)
-    x = _operand(plan, x_shape, x_strides)
+    x = image_operand(plan, x_shape, x_strides)
     w = plan.operand(geometry.weight_layout(api, strides_of(w_strides)))
     roles = {
         dnnl.SRC: plan.as_layout(x, _required(api, described, dnnl.SRC_MD)),
@@ -180,16 +162,14 @@ def _forward_plan(api: API, key: Any) -> Run:
     roles[dnnl.DST] = plan.operand(geometry.images(api, y_shape))
     plan.step(described, roles)
     run = plan.finish()
-    n, o, oh, ow = y_shape
-    memory_shape, empty = (n, oh, ow, o), np.empty
 
     def with_offset(x: Any, w: Any, bias: Any) -> Any:
-        out = empty(memory_shape, FLOAT32).transpose(_NHWC_TO_NCHW)
+        out = images_like(y_shape)
         run(x, w, bias, out)
         return out
 
     def without(x: Any, w: Any, bias: Any) -> Any:
-        out = empty(memory_shape, FLOAT32).transpose(_NHWC_TO_NCHW)
+        out = images_like(y_shape)
         run(x, w, out)
         return out
 
@@ -206,7 +186,7 @@ def _input_grad_plan(api: API, key: Any) -> Run:
         lambda d: _channels_last_only(api, d, dnnl.DIFF_SRC_MD, geometry, x_shape),
     )
     plan = Plan(api)
-    g = _operand(plan, g_shape, g_strides)
+    g = image_operand(plan, g_shape, g_strides)
     w = plan.operand(geometry.weight_layout(api, strides_of(w_strides)))
     roles = {
         dnnl.DIFF_DST: plan.as_layout(g, _required(api, described, dnnl.DIFF_DST_MD)),
@@ -237,7 +217,7 @@ def _weight_grad_plan(api: API, key: Any) -> Run:
         lambda d: _channels_last_only(api, d, dnnl.SRC_MD, geometry, x_shape),
     )
     plan = Plan(api)
-    x, g = _operand(plan, x_shape, x_strides), _operand(plan, g_shape, g_strides)
+    x, g = image_operand(plan, x_shape, x_strides), image_operand(plan, g_shape, g_strides)
     source = plan.as_layout(x, _required(api, described, dnnl.SRC_MD))
     gradient = plan.as_layout(g, _required(api, described, dnnl.DIFF_DST_MD))
     out = plan.operand(geometry.weight_layout(api, row_major(w_shape)))

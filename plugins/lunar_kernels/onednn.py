@@ -14,6 +14,10 @@ import numpy as np
 from . import plans, threads
 from .convolution import KERNELS as CONVOLUTION
 from .library import library
+from .normalization import KERNELS as NORMALIZATION
+from .pooling import KERNELS as POOLING
+from .products import KERNELS as PRODUCTS
+from .softmax import KERNELS as SOFTMAX
 
 
 class OneDNN:
@@ -21,7 +25,7 @@ class OneDNN:
 
     name = "onednn"
     priority = 50
-    kernels: dict[str, Callable[..., Any]] = {**CONVOLUTION}
+    kernels: dict[str, Callable[..., Any]] = {**CONVOLUTION, **NORMALIZATION, **POOLING, **PRODUCTS, **SOFTMAX}
 
     def kernel(self, op: str, array_type: type) -> Callable[..., Any] | None:
         """The function for ``op`` on NumPy arrays; ``None`` for other arrays, other ops, and without the library."""

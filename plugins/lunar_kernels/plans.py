@@ -243,3 +243,25 @@ def separate(shape: Sequence[int], strides: Sequence[int]) -> bool:
             return False
         extent = stride * n
     return True
+
+
+# -- images ------------------------------------------------------------------------------------------------------------
+
+_NHWC_TO_NCHW = (0, 3, 1, 2)
+
+
+def images_like(shape: tuple[int, ...], dtype: np.dtype = FLOAT32) -> np.ndarray:
+    """A new (N, C, H, W) array that lies channels-last."""
+    n, c, h, w = shape
+    return np.empty((n, h, w, c), dtype).transpose(_NHWC_TO_NCHW)
+
+
+def image_operand(plan: Plan, shape: tuple[int, ...], byte_strides: Sequence[int], dtype: int = dnnl.F32) -> Memory:
+    """Images as an operand, in any plain layout."""
+    strides = strides_of(byte_strides, 4 if dtype == dnnl.F32 else 1)
+    wanted = channels_last(shape)
+    if lies(shape, strides, wanted):
+        strides = wanted
+    elif not separate(shape, strides):
+        raise Unsupported("overlapping images")
+    return plan.operand(plan.api.strided(shape, strides, dtype))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from lunar_core.component import field, non_negative
 from lunar_core.contracts.optimizer import Optimizer
 
-from .averages import swap_state
+from .entries import swap_state
 from .hyperparameters import decayed, penalty, rate
 
 

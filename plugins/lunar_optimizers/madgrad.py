@@ -39,8 +39,13 @@ class MADGRAD(Optimizer):
             start = x0
         else:
             start = p + s / (np.cbrt(v) + eps)
-        p, g = decayed(p, g, lr + eps, weight_decay, decoupled_weight_decay)
-        weight = (lr + eps) * np.sqrt(step)
+        lr = lr + eps
+        if not decoupled_weight_decay:
+            p, g = decayed(p, g, lr, weight_decay, False)
+        weight = lr * np.sqrt(step)
         s, v = s + weight * g, v + weight * g * g
         z = start - s / (np.cbrt(v) + eps)
-        return (momentum * p + (1 - momentum) * z if momentum else z), s, v, x0
+        moved = momentum * p + (1 - momentum) * z if momentum else z
+        if decoupled_weight_decay:
+            moved = moved - lr * weight_decay * p
+        return moved, s, v, x0

@@ -10,7 +10,7 @@ from lunar_core.component import field, non_negative
 from lunar_core.contracts.optimizer import Optimizer
 from lunar_core.errors import StateError
 
-from .averages import updated_entries
+from .entries import state_of, updated
 
 
 class ScheduleFree(Optimizer):
@@ -80,10 +80,11 @@ class ScheduleFree(Optimizer):
             self.averaged = False
 
     def _move(self, towards_z: Callable[[float], float]) -> None:
-        for group, buffer, entry in updated_entries(self):
-            share = towards_z(self.interpolation(group.values))
-            entry.data[...] += share * (buffer.state_view(entry, "z") - entry.data)
-            note_write(entry.data)
+        for place in updated(self):
+            share = towards_z(self.interpolation(place.group.values))
+            data = place.entry.data
+            data[...] = data + share * (state_of(self, place, "z") - data)
+            note_write(data)
 
 
 def blended(p: Any, z: Any, towards: Any, rate: Any, blend: Any, beta: Any) -> tuple[Any, Any]:

@@ -69,6 +69,13 @@ def of_optax(name, **kwargs):
     return ByOptax, module, name, kwargs
 
 
+def out_in(params):
+    """Which of the parameters Muon takes, as matrices of (out, in), in the words of optax."""
+    from optax.contrib import MuonDimensionNumbers
+
+    return [MuonDimensionNumbers(1, 0) if getattr(p, "ndim", 0) == 2 else None for p in params]
+
+
 # (module of lunar_optimizers, class, its hyperparameters, oracle): the hyperparameters of the oracle are ours unless
 # it names others.
 CASES = [
@@ -177,6 +184,43 @@ CASES = [
             "ScheduleFreeAdamW", lr=0.02, betas=(0.8, 0.95), weight_decay=0.1, warmup_steps=8, weight_lr_power=1.0
         ),
     ),
+    ("adafactor", "Adafactor", {}, of_torch("Adafactor")),
+    (
+        "adafactor",
+        "Adafactor",
+        {"lr": 0.3, "beta2_decay": -0.5, "eps": 1e-4, "least_scale": 0.1, "clip": 1.1, "weight_decay": 0.1},
+        of_torch("Adafactor", lr=0.3, beta2_decay=-0.5, eps=(1e-4, 0.1), d=1.1, weight_decay=0.1),
+    ),
+    ("muon", "Muon", {"lr": 0.02}, of_optax("contrib.muon", lr=0.02, muon_weight_dimension_numbers=out_in)),
+    (
+        "muon",
+        "Muon",
+        {"lr": 0.02, "nesterov": False, "iterations": 3, "weight_decay": 0.1, "match_rms": 0.2, "adam_lr": 0.05},
+        of_optax(
+            "contrib.muon",
+            lr=0.02,
+            nesterov=False,
+            ns_steps=3,
+            weight_decay=0.1,
+            consistent_rms=0.2,
+            adam_learning_rate=0.05,
+            muon_weight_dimension_numbers=out_in,
+        ),
+    ),
+    (
+        "lars",
+        "LARS",
+        {"lr": 0.5, "weight_decay": 0.1, "trust_coefficient": 0.1},
+        of_optax("lars", lr=0.5, weight_decay=0.1, trust_coefficient=0.1),
+    ),
+    ("lars", "LARS", {"lr": 5.0, "nesterov": True}, of_optax("lars", lr=5.0, nesterov=True)),
+    ("lamb", "LAMB", {"lr": 0.01, "weight_decay": 0.1}, of_optax("lamb", lr=0.01, weight_decay=0.1)),
+    ("novograd", "NovoGrad", {"lr": 0.01, "weight_decay": 0.1}, of_optax("novograd", lr=0.01, b1=0.95, b2=0.98, eps=1e-8, weight_decay=0.1)),
+    ("adanorm", "AdaNorm", {"lr": 0.01, "gamma": 0.8, "weight_decay": 0.1}, of_pytorch_optimizer("AdaNorm", lr=0.01, betas=(0.9, 0.999), r=0.8, weight_decay=0.1)),
+    ("came", "CAME", {"lr": 0.01, "weight_decay": 0.1, "clip": 0.5}, of_pytorch_optimizer("CAME", lr=0.01, weight_decay=0.1, clip_threshold=0.5)),
+    ("mars", "MARS", {"lr": 0.01, "weight_decay": 0.1, "gamma": 0.1}, of_pytorch_optimizer("MARS", lr=0.01, weight_decay=0.1, gamma=0.1, optimize_1d=True)),
+    ("prodigy", "Prodigy", {"d0": 1e-2, "weight_decay": 0.1}, of_optax("contrib.prodigy", lr=1.0, estim_lr0=1e-2, weight_decay=0.1)),
+    ("dadaptation", "DAdaptation", {"d0": 1e-2, "weight_decay": 0.1}, of_optax("contrib.dadapt_adamw", lr=1.0, estim_lr0=1e-2, weight_decay=0.1)),
 ]
 
 
@@ -192,7 +236,9 @@ def test_thirty_steps_follow_the_oracle(module, cls, kwargs, oracle):
     if find_spec(package.partition(".")[0]) is None:
         pytest.skip(f"{package} is not installed")
     rng = np.random.default_rng(0)
-    arrays = [rng.normal(size=s) for s in SHAPES]
+    # optax gives vectors to Adam with Nesterov momentum where Muon has it, so there matrices alone are compared.
+    shapes = [(4, 3), (3, 7)] if cls == "Muon" and "nesterov" not in kwargs else SHAPES
+    arrays = [rng.normal(size=s) for s in shapes]
     params = [lc.Parameter(a.copy()) for a in arrays]
     ours = getattr(importlib.import_module(f"{lunar_optimizers.__name__}.{module}"), cls)(params, **kwargs)
     oracle = kind(package, name, arrays, theirs if theirs else dict(kwargs))

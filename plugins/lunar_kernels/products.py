@@ -1,0 +1,183 @@
+"""Matrix products by oneDNN: matmul, and linear with its bias.
+
+Small products are left to NumPy's BLAS, whose call costs less. Which of oneDNN's two ways is taken was measured: a second
+factor that lies transposed (a weight (out, in), as ``linear`` has it) goes to its matmul primitive, one that lies row by
+row to its ``sgemm``, and stacks of matrices to the primitive, which shares them out among the threads.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from ctypes import c_char, c_float, c_int64, c_size_t
+from typing import Any
+
+import numpy as np
+
+from . import dnnl
+from .dnnl import API, Handle, Unsupported
+from .library import DATA_OFFSET
+from .plans import FLOAT32, Plan, Plans, Run, lies, row_major, separate, strides_of
+
+# multiplications from which on oneDNN is asked
+_TRANSPOSED, _PLAIN, _STACKED = 1 << 18, 1 << 21, 1 << 18
+_NARROWEST = 4
+"""Fewer rows than this are a matter of memory, which BLAS reads at full speed."""
+
+
+def _matrix(shape: Any, strides: Any) -> tuple[bytes, int]:
+    """Whether a matrix lies row by row (N) or column by column (T), and the distance of its rows or columns."""
+    (rows, columns), (down, right) = shape, strides
+    if (columns == 1 or right == 1) and (down >= columns or rows == 1):
+        return b"N", max(down if rows > 1 else columns, columns, 1)
+    if (rows == 1 or down == 1) and right >= rows:
+        return b"T", right
+    raise Unsupported("strides")
+
+
+def _layout(api: API, shape: Any, strides: Any) -> Handle:
+    order = _matrix(shape, strides)
+    return api.strided(shape, (order[1], 1) if order[0] == b"N" else (1, order[1]))
+
+
+def _sgemm(api: API, x: Any, y: Any) -> Run:
+    """``x @ y`` of matrices, each ((rows, columns), strides)."""
+    (m, k), n = x[0], y[0][1]
+    (x_order, x_step), (y_order, y_step) = _matrix(*x), _matrix(*y)
+    head = (c_char(x_order), c_char(y_order), c_int64(m), c_int64(n), c_int64(k), c_float(1.0))
+    ldx, ldy, beta, ldz = c_int64(x_step), c_int64(y_step), c_float(0.0), c_int64(n)
+    sgemm, at, empty = api.sgemm, c_size_t.from_address, np.empty
+
+    def multiply(x: Any, y: Any) -> Any:
+        out = empty((m, n), FLOAT32)
+        status = sgemm(
+            *head, at(id(x) + DATA_OFFSET).value, ldx, at(id(y) + DATA_OFFSET).value, ldy, beta,
+            at(id(out) + DATA_OFFSET).value, ldz,
+        )  # fmt: skip
+        if status:
+            raise dnnl.failure("sgemm", status)
+        return out
+
+    return multiply
+
+
+def _matmul_plan(api: API, key: Any) -> Run:
+    x_shape, x_bytes, y_shape, y_bytes = key
+    if len(x_shape) < 2 or len(y_shape) < 2 or 0 in x_shape or 0 in y_shape:
+        raise Unsupported("vectors")
+    x_strides, y_strides = strides_of(x_bytes), strides_of(y_bytes)
+    if len(y_shape) > 2:
+        return _stacks(api, x_shape, x_strides, y_shape, y_strides)
+    rows, (k, n) = math.prod(x_shape[:-1]), y_shape
+    if len(x_shape) > 2 and not lies(x_shape, x_strides, row_major(x_shape)):
+        return _stacks(api, x_shape, x_strides, y_shape, y_strides)
+    x = ((rows, k), x_strides if len(x_shape) == 2 else (k, 1))
+    order, _ = _matrix(y_shape, y_strides)
+    if rows * k * n < (_PLAIN if order == b"N" else _TRANSPOSED) or min(rows, n) < _NARROWEST:
+        raise Unsupported("small")
+    multiply = _sgemm(api, x, (y_shape, y_strides)) if order == b"N" else _primitive(api, x, (y_shape, y_strides), False)
+    if len(x_shape) == 2:
+        return multiply
+    out_shape = (*x_shape[:-1], n)
+    return lambda x, y: multiply(x, y).reshape(out_shape)
+
+
+def _primitive(api: API, x: Any, y: Any, bias: bool) -> Run:
+    """``x @ y`` or ``x @ y + bias`` of matrices, each ((rows, columns), strides)."""
+    (m, _), n = x[0], y[0][1]
+    layouts = _layout(api, *x), _layout(api, *y), api.strided((1, n), (n, 1)) if bias else None, api.strided((m, n), (n, 1))
+    plan = Plan(api)
+    roles = {dnnl.SRC: plan.operand(layouts[0]), dnnl.WEIGHTS: plan.operand(layouts[1])}
+    if layouts[2] is not None:
+        roles[dnnl.BIAS] = plan.operand(layouts[2])
+    roles[dnnl.DST] = plan.operand(layouts[3])
+    plan.step(api.describe("matmul", *layouts), roles)
+    run, empty = plan.finish(), np.empty
+
+    def multiply(*arrays: Any) -> Any:
+        out = empty((m, n), FLOAT32)
+        run(*arrays, out)
+        return out
+
+    return multiply
+
+
+def _stacks(api: API, x_shape: Any, x_strides: Any, y_shape: Any, y_strides: Any) -> Run:
+    """Products of stacks of matrices; the leading axes broadcast."""
+    ndim = max(len(x_shape), len(y_shape))
+    head = np.broadcast_shapes(x_shape[:-2], y_shape[:-2])
+    shape = (*head, x_shape[-2], y_shape[-1])
+    if math.prod(shape) * x_shape[-1] < _STACKED or min(shape[-2:]) < _NARROWEST:
+        raise Unsupported("small")
+    layouts = []
+    for array_shape, strides in ((x_shape, x_strides), (y_shape, y_strides)):
+        if not separate(array_shape, strides):
+            raise Unsupported("strides")
+        extra = ndim - len(array_shape)
+        _matrix(array_shape[-2:], strides[-2:])
+        size = max(n * s for n, s in zip(array_shape, strides))
+        layouts.append(api.strided((1,) * extra + array_shape, (size,) * extra + strides))
+    plan = Plan(api)
+    target = api.strided(shape, row_major(shape))
+    described = api.describe("matmul", *layouts, None, target)
+    roles = {dnnl.SRC: plan.operand(layouts[0]), dnnl.WEIGHTS: plan.operand(layouts[1]), dnnl.DST: plan.operand(target)}
+    plan.step(described, roles)
+    run, empty = plan.finish(), np.empty
+
+    def multiply(x: Any, y: Any) -> Any:
+        out = empty(shape, FLOAT32)
+        run(x, y, out)
+        return out
+
+    return multiply
+
+
+def _linear_plan(api: API, key: Any) -> Run:
+    x_shape, x_bytes, w_shape, w_bytes, bias_bytes = key
+    rows, (n, k) = math.prod(x_shape[:-1]), w_shape
+    if not rows or not n or not k or rows * n * k < _TRANSPOSED or min(rows, n) < _NARROWEST:
+        raise Unsupported("small")
+    x_strides, (down, right) = strides_of(x_bytes), strides_of(w_bytes)
+    flat = len(x_shape) == 2
+    if not flat and not lies(x_shape, x_strides, row_major(x_shape)):
+        raise Unsupported("strides")
+    if bias_bytes is not None and not lies((n,), strides_of(bias_bytes), (1,)):
+        raise Unsupported("strides of the bias")
+    x = ((rows, k), x_strides if flat else (k, 1))
+    multiply = _primitive(api, x, ((k, n), (right, down)), bias_bytes is not None)
+    out_shape = (*x_shape[:-1], n)
+
+    def linear(x: Any, w: Any, bias: Any) -> Any:
+        out = multiply(x, w) if bias is None else multiply(x, w, bias)
+        return out if flat else out.reshape(out_shape)
+
+    return linear
+
+
+_products = Plans(_matmul_plan)
+_linear = Plans(_linear_plan)
+
+
+def matmul(x: Any, y: Any) -> Any:
+    """The op ``matmul`` in float32."""
+    if x.dtype is not FLOAT32 or y.dtype is not FLOAT32:
+        return NotImplemented
+    key = (x.shape, x.strides, y.shape, y.strides)
+    run = _products.table.get(key)
+    if run is None:
+        run = _products.add(key)
+    return run(x, y)
+
+
+def linear(x: Any, weight: Any, bias: Any) -> Any:
+    """The op ``linear`` in float32."""
+    if x.dtype is not FLOAT32 or weight.dtype is not FLOAT32 or not (bias is None or bias.dtype is FLOAT32):
+        return NotImplemented
+    key = (x.shape, x.strides, weight.shape, weight.strides, None if bias is None else bias.strides)
+    run = _linear.table.get(key)
+    if run is None:
+        run = _linear.add(key)
+    return run(x, weight, bias)
+
+
+KERNELS: dict[str, Callable[..., Any]] = {"matmul": matmul, "linear": linear}
