@@ -68,10 +68,11 @@ class Leaf:
     """Where gradients end: the node of a tensor that requires a gradient and was not computed.
 
     ``buffer`` may be set by an optimizer to an array of the tensor's shape and dtype: the first gradient is then copied
-    into it and later ones are added in place, so that the gradients of many parameters lie side by side.
+    into it and later ones are added in place, so that the gradients of many parameters lie side by side. ``last`` is the
+    gradient that lies there; whoever still keeps it when the next one comes gets a copy.
     """
 
-    __slots__ = ("__weakref__", "age", "buffer", "grad", "hooks", "tensor")
+    __slots__ = ("__weakref__", "age", "buffer", "grad", "hooks", "last", "tensor")
     parents = ()
     name = "leaf"
 
@@ -80,6 +81,7 @@ class Leaf:
         self.tensor = weakref.ref(tensor)
         self.grad: Tensor | None = None
         self.buffer: Any = None
+        self.last: Tensor | None = None
         self.hooks: list[Callable[[Tensor], Tensor | None]] | None = None
 
     @property
@@ -95,6 +97,13 @@ class Leaf:
     def add_hook(self, hook: Callable[[Tensor], Tensor | None]) -> Callable[[], None]:
         return _add_hook(self, hook)
 
+    def spare(self) -> None:
+        """Before the buffer is written anew: move the gradient that somebody kept out of it."""
+        last = self.last
+        if last is not None and last.data is self.buffer and getrefcount(last) > 4:
+            last.data = self.buffer.copy()
+            self.last = None
+
     def accumulate(self, g: Any) -> None:
         """Add the raw gradient ``g``, which has the tensor's shape and dtype."""
         grad = self.grad
@@ -102,8 +111,13 @@ class Leaf:
             g = _as_array(g)
         if grad is None:
             if self.buffer is not None:
+                last = self.last
+                # Owners of a gradient that nobody else kept: `last`, this slot, getrefcount's argument and its caller's.
+                if last is None or getrefcount(last) > 4 or last.data is not self.buffer or last.node is not None:
+                    self.spare()
+                    last = self.last = _wrap(self.buffer)
                 self.buffer[...] = g
-                self.grad = _wrap(self.buffer)
+                self.grad = last
             # An array that somebody else still holds, or a view, could change under this gradient: it is copied.
             # Owners here: the caller's slot, this argument and getrefcount's own.
             elif g.base is not None or getrefcount(g) > 4:
@@ -305,6 +319,8 @@ def run_backward(
             if kind is Leaf:
                 if wanted is None:
                     if create_graph:
+                        if node.last is not None and node.last is not node.grad:
+                            node.spare()
                         node.grad = g if node.grad is None else node.grad + g
                     else:
                         node.accumulate(g)
@@ -464,12 +480,29 @@ def _seed(output: Tensor, seed: Any, create_graph: bool) -> Any:
             )
         g = _wrap(_ones_like(output.data))
     else:
-        g = _wrap(seed) if not isinstance(seed, _tensor_type) else cast("Tensor", seed)
+        g = cast("Tensor", seed) if isinstance(seed, _tensor_type) else _wrap(_array_seed(seed, output))
         if g.shape != output.shape:
             raise ShapeError(f"backward: gradient of shape {g.shape} for a tensor of shape {output.shape}")
         if g.dtype != output.dtype:
             g = _cast(g, output.dtype)
     return g if create_graph else g.data
+
+
+def _array_seed(seed: Any, output: Tensor) -> Any:
+    """A seed that is no Tensor: an array as it is; a number or list becomes an array of the output's library."""
+    from . import backend
+
+    if backend.is_array(seed):
+        return seed
+    try:
+        array = np.asarray(seed, output.dtype)
+    except (TypeError, ValueError):
+        raise GradientError(
+            f"backward: expected a gradient of shape {output.shape}, got {type(seed).__name__}",
+            hint="y.backward(lc.ones_like(y))",
+        ) from None
+    owner = backend.of(output.data)
+    return owner.from_numpy(array, owner.device_of(output.data))
 
 
 def _as_array(value: Any) -> Any:

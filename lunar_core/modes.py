@@ -26,6 +26,7 @@ class Modes(threading.local):
 
 
 modes = Modes()
+_GENERATOR = 0x20 | 0x80 | 0x200  # flags of a code object: generator, coroutine, asynchronous generator
 
 
 class _Mode(contextlib.ContextDecorator):
@@ -44,6 +45,14 @@ class _Mode(contextlib.ContextDecorator):
         new._values = mode._values
         new._before = []
         return new
+
+    def __call__(self, function: Any) -> Any:
+        if getattr(getattr(function, "__code__", None), "co_flags", 0) & _GENERATOR:
+            raise GradientError(
+                f"@{type(self).__name__}() on the generator {function.__name__}(): its body runs after the call, outside",
+                hint=f"write `with lc.{type(self).__name__}():` inside it, not around a yield",
+            )
+        return super().__call__(function)
 
     def __enter__(self) -> _Mode:
         self._before.append({name: getattr(modes, name) for name in self._values})

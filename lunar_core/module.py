@@ -30,7 +30,7 @@ from . import backend
 from .autograd import Leaf, note_write
 from .dtypes import as_dtype, is_floating
 from .errors import LunarError, NotBuiltError, StateError
-from .modes import default_device, default_dtype
+from .modes import default_device, default_dtype, modes
 from .tensor import Tensor, backend_matches
 from .tensor import tensor as make_tensor
 
@@ -146,7 +146,10 @@ class Module:
             return
         x = next((v for v in inputs if isinstance(v, Tensor)), inputs[0] if inputs else None)
         dtype = getattr(x, "dtype", None)
-        device = x.device if isinstance(x, Tensor) else "cpu"
+        if isinstance(x, Tensor):
+            device = x.device
+        else:  # a shape given as a hyperparameter, or a raw array
+            device = backend.of(x).device_of(x) if backend.is_array(x) else modes.device
         with default_device(device):
             if dtype is not None and is_floating(dtype):
                 with default_dtype(dtype):
@@ -276,10 +279,9 @@ class Module:
         )
         if strict and not report.clean:
             raise StateError(_describe(report, own, state), hint="strict=False loads what matches")
-        for name in fits:
-            target, value = own[name].data, _raw_of(state[name])
-            if type(value) is not type(target):
-                value = _to_backend(value, target)
+        values = {name: _converted(name, _raw_of(state[name]), own[name].data) for name in sorted(fits)}
+        for name, value in values.items():
+            target = own[name].data
             target[...] = value
             note_write(target)
         return report
@@ -359,7 +361,7 @@ class Module:
 
     def zero_grad(self) -> None:
         """Forget the gradients of all parameters."""
-        for parameter in self.parameters():
+        for _, parameter in self._named_tensors(Parameter):
             parameter.grad = None
 
     # -- hooks -------------------------------------------------------------------------------------------------------
@@ -489,6 +491,15 @@ def _describe(report: LoadReport, own: Mapping[str, Tensor], state: Mapping[str,
 def _shortened(names: list[str], count: int = 8) -> str:
     more = f" and {len(names) - count} more" if len(names) > count else ""
     return ", ".join(names[:count]) + more
+
+
+def _converted(name: str, value: Any, like: Any) -> Any:
+    """``value`` in the library and the dtype of ``like``; an error before anything is written if it cannot be that."""
+    if value.dtype.kind not in "biufcV" or (value.dtype.kind == "c" and like.dtype.kind != "c"):
+        raise StateError(f"{name}: cannot load values of dtype {value.dtype} into {like.dtype}")
+    if type(value) is not type(like):
+        value = _to_backend(value, like)
+    return value.astype(like.dtype, copy=False)
 
 
 def _to_backend(value: Any, like: Any) -> Any:

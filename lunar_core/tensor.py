@@ -15,7 +15,7 @@ import numpy as np
 from . import backend
 from .autograd import Leaf, Node, note_write, run_backward, written_at
 from .dtypes import as_dtype, is_differentiable
-from .errors import DTypeError, GradientError, ShapeError
+from .errors import DTypeError, GradientError, IndexingError, ShapeError
 from .modes import modes
 
 
@@ -213,6 +213,9 @@ class Tensor:
             if value is not None:
                 raise GradientError("grad of a tensor that does not require one", hint="call x.requires_grad_() first")
             return
+        if value is not None and isinstance(self.node, Leaf) and value is not self.node.last:
+            self.node.grad = None  # one owner less to count
+            self.node.spare()
         self.node.grad = value
 
     def zero_grad(self) -> None:
@@ -286,7 +289,13 @@ class Tensor:
     def __setitem__(self, index: Any, value: Any) -> None:
         """Write in place. Results recorded earlier that kept this memory notice it in their backward pass."""
         self._writable("x[...] = value")
-        self.data[_raw(index)] = _raw(value)
+        where = _raw(index)
+        try:
+            self.data[where] = _raw(value)
+        except (IndexError, ValueError) as exc:
+            shown = f"shape {tuple(np.shape(_raw(value)))}" if np.ndim(_raw(value)) else repr(value)
+            kind = IndexingError if isinstance(exc, IndexError) else ShapeError
+            raise kind(f"x[...] = value: {shown} into a tensor of shape {self.shape}: {exc}") from exc
         note_write(self.data)
 
     def assign_(self, value: Any) -> Tensor:

@@ -17,7 +17,7 @@ input size is a hyperparameter returns it from ``input_spec``, and is then built
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from ..component import Component
 from ..module import Module

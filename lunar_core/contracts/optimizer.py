@@ -92,7 +92,7 @@ class Optimizer(Component):
 
     def __attrs_post_init__(self) -> None:
         cls = type(self)
-        if cls._rule is None:
+        if cls._rule is None and cls.step is Optimizer.step:
             raise HyperparameterError(f"{cls.__name__} defines no update(p, g, ...)")
         values = {name: self.__dict__.pop(name) for name in _hyperparameters(cls)}
         self._defaults = dict(values)

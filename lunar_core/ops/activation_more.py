@@ -118,7 +118,7 @@ _softshrink = _shrink(
 )
 _hardshrink = _shrink(
     "hardshrink",
-    lambda xp, x, lambd: xp.where(abs(x) <= lambd, 0.0, x),
+    lambda xp, x, lambd: x * (abs(x) > lambd),
     "``x`` where ``|x| > lambd``, else 0.",
 )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fnmatch
 import math
 from collections.abc import Mapping
 from typing import Any, ClassVar
@@ -75,8 +76,6 @@ class AdaptiveClip(GradientProcessor):
     skip: tuple[str, ...] = field(default=(), doc="globs over names that are left alone")
 
     def process(self, grads: dict[str, Any], parameters: Mapping[str, Any]) -> None:  # type: ignore[override]
-        import fnmatch
-
         for name, g in grads.items():
             if any(fnmatch.fnmatchcase(name, pattern) for pattern in self.skip):
                 continue

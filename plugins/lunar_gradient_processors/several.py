@@ -100,9 +100,9 @@ class PCGrad(GradientProcessor):
                 length = _dot(other, other)
                 if product < 0.0 < length:
                     for name in own.keys() & other.keys():
-                        own[name] = own[name] - other[name] * (product / length)
+                        own[name] -= other[name] * (product / length)
                     for name in other.keys() - own.keys():
-                        own[name] = other[name] * (-product / length)
+                        own[name] = backend.of(other[name]).xp.asarray(other[name] * (-product / length))
             for name, g in own.items():
                 total[name] = total[name] + g if name in total else g
         return total

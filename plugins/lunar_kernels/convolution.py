@@ -40,9 +40,7 @@ _WEIGHT_BYTES, _PIXELS = 4 << 20, 1024
 class Geometry:
     """The numbers of a convolution x (N, C, H, W), w (O, C / groups, kh, kw) -> y (N, O, OH, OW), as oneDNN wants them."""
 
-    def __init__(
-        self, x: Any, w: Any, y: Any, stride: Any, padding: Any, dilation: Any, groups: int
-    ) -> None:
+    def __init__(self, x: Any, w: Any, y: Any, stride: Any, padding: Any, dilation: Any, groups: int) -> None:
         if 0 in x or 0 in w or 0 in y:
             raise Unsupported("nothing to compute")
         self.x, self.w, self.y, self.groups = x, w, y, groups
@@ -138,7 +136,8 @@ def _preferring(geometry: Geometry, describe: Callable[[], Handle], usable: Call
 def _forward_plan(api: API, key: Any) -> Run:
     x_shape, x_strides, w_shape, w_strides, bias_strides, stride, padding, dilation, groups = key
     counts = tuple(
-        (n + sum(p) - (k - 1) * d - 1) // s + 1 for n, p, k, d, s in zip(x_shape[2:], padding, w_shape[2:], dilation, stride)
+        (n + sum(p) - (k - 1) * d - 1) // s + 1
+        for n, p, k, d, s in zip(x_shape[2:], padding, w_shape[2:], dilation, stride)
     )
     y_shape = (x_shape[0], w_shape[0], *counts)
     geometry = Geometry(x_shape, w_shape, y_shape, stride, padding, dilation, groups)

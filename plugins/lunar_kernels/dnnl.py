@@ -180,9 +180,7 @@ class API:
 
     def strided(self, shape: Sequence[int], strides: Sequence[int], dtype: int = F32) -> Handle:
         """A plain layout; strides in elements."""
-        pointer = self._create(
-            "memory_desc_create_with_strides", len(shape), dims(shape), dtype, dims(strides)
-        )
+        pointer = self._create("memory_desc_create_with_strides", len(shape), dims(shape), dtype, dims(strides))
         return self._owned("memory_desc", pointer)
 
     def any(self, shape: Sequence[int], dtype: int = F32) -> Handle:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from . import threads
+from . import memory, threads
 from .dnnl import API, RUNTIME_OMP, RUNTIME_SEQUENTIAL
 
 DISTRIBUTION = "onednn-cpu-gomp"
@@ -110,6 +110,7 @@ def _open(path: Path) -> API:
     if ctypes.c_size_t.from_address(id(probe) + DATA_OFFSET).value != probe.ctypes.data:
         raise _Unfit("this interpreter lays out NumPy arrays in another way than CPython")
     threads.attach(shared)
+    memory.keep()
     return api
 
 

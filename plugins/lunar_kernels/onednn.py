@@ -6,7 +6,8 @@ the next provider or the NumPy reference computes it. oneDNN is loaded when the 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -25,7 +26,9 @@ class OneDNN:
 
     name = "onednn"
     priority = 50
-    kernels: dict[str, Callable[..., Any]] = {**CONVOLUTION, **NORMALIZATION, **POOLING, **PRODUCTS, **SOFTMAX}
+    kernels: Mapping[str, Callable[..., Any]] = MappingProxyType(
+        {**CONVOLUTION, **NORMALIZATION, **POOLING, **PRODUCTS, **SOFTMAX}
+    )
 
     def kernel(self, op: str, array_type: type) -> Callable[..., Any] | None:
         """The function for ``op`` on NumPy arrays; ``None`` for other arrays, other ops, and without the library."""

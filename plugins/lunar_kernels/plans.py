@@ -82,24 +82,35 @@ def clear() -> None:
         table = reference()
         if table is not None:
             table.clear()
-    _thread.scratch = None
+    _thread.scratch = _aligned(1 << 16)
 
 
 threads.on_change(clear)
 
 
+def _aligned(nbytes: int) -> np.ndarray:
+    raw = np.empty(nbytes + _ALIGNMENT, np.uint8)
+    return raw[-address(raw) % _ALIGNMENT :][:nbytes]
+
+
 class _Thread(threading.local):
     """What belongs to a thread: a stream, and memory that its plans share because they run one after the other."""
 
-    scratch: np.ndarray | None = None
     stream: Handle | None = None
 
-    def memory(self, nbytes: int) -> np.ndarray:
-        """At least ``nbytes`` of aligned memory. A plan keeps what it got, also when a later one needs more."""
-        if self.scratch is None or self.scratch.size < nbytes:
-            raw = np.empty(nbytes + _ALIGNMENT, np.uint8)
-            self.scratch = raw[-address(raw) % _ALIGNMENT :]
-        return self.scratch
+    def __init__(self) -> None:
+        self.scratch = _aligned(1 << 16)
+        self.plans: weakref.WeakSet[Plan] = weakref.WeakSet()
+
+    def place(self, plan: Plan) -> None:
+        """Give a plan its temporaries; all plans move where it needs more than there is."""
+        self.plans.add(plan)
+        if plan.nbytes > self.scratch.size:
+            self.scratch = _aligned(plan.nbytes)
+            for each in list(self.plans):
+                each.move(self.scratch)
+        else:
+            plan.move(self.scratch)
 
 
 _thread = _Thread()
@@ -169,22 +180,33 @@ class Plan:
         described = self.api.describe("reorder", source.layout, target.layout)
         self.step(described, {dnnl.SRC: source, dnnl.DST: target})
 
+    @property
+    def nbytes(self) -> int:
+        """What the temporaries take."""
+        return sum(map(self._room, self._temporaries))
+
+    def _room(self, memory: Memory) -> int:
+        return -(-self.api.size(memory.layout) // _ALIGNMENT) * _ALIGNMENT
+
+    def move(self, scratch: np.ndarray) -> None:
+        """Let the temporaries lie in ``scratch``, which the plan keeps alive."""
+        self._scratch = scratch
+        start = address(scratch)
+        for memory in self._temporaries:
+            self.api.set_data_handle(memory.pointer, start)
+            start += self._room(memory)
+
     def finish(self) -> Run:
         """The function that takes the operands' arrays and runs the steps."""
         api = self.api
-        sizes = [-(-api.size(memory.layout) // _ALIGNMENT) * _ALIGNMENT for memory in self._temporaries]
-        scratch = _thread.memory(sum(sizes))
-        start = address(scratch)
-        for memory, size in zip(self._temporaries, sizes):
-            api.set_data_handle(memory.pointer, start)
-            start += size
+        _thread.place(self)
         if _thread.stream is None:
             _thread.stream = api.stream()
         stream = _thread.stream.pointer
         memories = [memory.pointer for memory in self._operands]
         steps = [(primitive.pointer, len(array), byref(array)) for primitive, array, _ in self._steps]
         set_data, execute, at = api.set_data_handle, api.execute, c_size_t.from_address
-        kept = (self, scratch, _thread.stream)  # what the pointers below point to
+        kept = (self, _thread.stream)  # what the pointers below point to
 
         def run(*arrays: np.ndarray, _kept: Any = kept) -> None:
             for memory, array in zip(memories, arrays):

@@ -75,7 +75,10 @@ def _max_plan(api: API, key: Any) -> Run:
     described = windows.forward(api, dnnl.POOLING_MAX, dnnl.FORWARD_INFERENCE)
     plan = Plan(api)
     x = image_operand(plan, shape, strides)
-    roles = {dnnl.SRC: plan.as_layout(x, windows.images(api, shape)), dnnl.DST: plan.operand(windows.images(api, windows.y))}
+    roles = {
+        dnnl.SRC: plan.as_layout(x, windows.images(api, shape)),
+        dnnl.DST: plan.operand(windows.images(api, windows.y)),
+    }
     plan.step(described, roles)
     run, out_shape = plan.finish(), windows.y
 
@@ -153,7 +156,10 @@ def _avg_plan(api: API, key: Any) -> Run:
     described = windows.forward(api, _average(windows, count_include_pad), dnnl.FORWARD_INFERENCE)
     plan = Plan(api)
     x = image_operand(plan, shape, strides)
-    roles = {dnnl.SRC: plan.as_layout(x, windows.images(api, shape)), dnnl.DST: plan.operand(windows.images(api, windows.y))}
+    roles = {
+        dnnl.SRC: plan.as_layout(x, windows.images(api, shape)),
+        dnnl.DST: plan.operand(windows.images(api, windows.y)),
+    }
     plan.step(described, roles)
     run, out_shape = plan.finish(), windows.y
 

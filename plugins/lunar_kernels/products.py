@@ -21,6 +21,8 @@ from .plans import FLOAT32, Plan, Plans, Run, lies, row_major, separate, strides
 
 # multiplications from which on oneDNN is asked
 _TRANSPOSED, _PLAIN, _STACKED = 1 << 18, 1 << 21, 1 << 18
+_LEAST = 1 << 18
+"""The smallest of these: what is smaller is not even looked up."""
 _NARROWEST = 4
 """Fewer rows than this are a matter of memory, which BLAS reads at full speed."""
 
@@ -75,7 +77,9 @@ def _matmul_plan(api: API, key: Any) -> Run:
     order, _ = _matrix(y_shape, y_strides)
     if rows * k * n < (_PLAIN if order == b"N" else _TRANSPOSED) or min(rows, n) < _NARROWEST:
         raise Unsupported("small")
-    multiply = _sgemm(api, x, (y_shape, y_strides)) if order == b"N" else _primitive(api, x, (y_shape, y_strides), False)
+    multiply = (
+        _sgemm(api, x, (y_shape, y_strides)) if order == b"N" else _primitive(api, x, (y_shape, y_strides), False)
+    )
     if len(x_shape) == 2:
         return multiply
     out_shape = (*x_shape[:-1], n)
@@ -85,7 +89,12 @@ def _matmul_plan(api: API, key: Any) -> Run:
 def _primitive(api: API, x: Any, y: Any, bias: bool) -> Run:
     """``x @ y`` or ``x @ y + bias`` of matrices, each ((rows, columns), strides)."""
     (m, _), n = x[0], y[0][1]
-    layouts = _layout(api, *x), _layout(api, *y), api.strided((1, n), (n, 1)) if bias else None, api.strided((m, n), (n, 1))
+    layouts = (
+        _layout(api, *x),
+        _layout(api, *y),
+        api.strided((1, n), (n, 1)) if bias else None,
+        api.strided((m, n), (n, 1)),
+    )
     plan = Plan(api)
     roles = {dnnl.SRC: plan.operand(layouts[0]), dnnl.WEIGHTS: plan.operand(layouts[1])}
     if layouts[2] is not None:
@@ -160,6 +169,8 @@ _linear = Plans(_linear_plan)
 
 def matmul(x: Any, y: Any) -> Any:
     """The op ``matmul`` in float32."""
+    if x.size * y.shape[-1] < _LEAST:
+        return NotImplemented
     if x.dtype is not FLOAT32 or y.dtype is not FLOAT32:
         return NotImplemented
     key = (x.shape, x.strides, y.shape, y.strides)
@@ -171,6 +182,8 @@ def matmul(x: Any, y: Any) -> Any:
 
 def linear(x: Any, weight: Any, bias: Any) -> Any:
     """The op ``linear`` in float32."""
+    if x.size * weight.shape[0] < _LEAST:
+        return NotImplemented
     if x.dtype is not FLOAT32 or weight.dtype is not FLOAT32 or not (bias is None or bias.dtype is FLOAT32):
         return NotImplemented
     key = (x.shape, x.strides, weight.shape, weight.strides, None if bias is None else bias.strides)

@@ -25,9 +25,7 @@ def _softmax_plan(api: API, key: Any) -> Run:
     if not lies(shape, strides, dense):
         raise Unsupported("strides")
     layout = api.strided(shape, dense)
-    described = api.describe(
-        "softmax_forward", dnnl.FORWARD_INFERENCE, dnnl.SOFTMAX_ACCURATE, layout, layout, axis
-    )
+    described = api.describe("softmax_forward", dnnl.FORWARD_INFERENCE, dnnl.SOFTMAX_ACCURATE, layout, layout, axis)
     plan = Plan(api)
     plan.step(described, {dnnl.SRC: plan.operand(layout), dnnl.DST: plan.operand(layout)})
     run = plan.finish()

@@ -11,7 +11,6 @@ import contextlib
 import ctypes
 import os
 import threading
-import weakref
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -27,45 +26,48 @@ _WAIT_VARIABLES = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT")
 _BLAS_NAMES = ("scipy_openblas_{}_num_threads64_", "openblas_{}_num_threads64_", "openblas_{}_num_threads")
 
 
-class _State(threading.local):
+class _Told(threading.local):
     """What this thread was told: libgomp keeps the number of threads for each thread that starts others."""
 
     count: int | None = None
 
 
-_state = _State()
-_wanted: int | None = None
-_omp: Any = None
-_listeners: weakref.WeakSet[Any] = weakref.WeakSet()
+class _Settings:
+    """The process's settings: the OpenMP runtime once it is loaded, the number of threads once it was set."""
+
+    runtime: Any = None
+    count: int | None = None
+
+
+_told = _Told()
+_settings = _Settings()
+_listeners: list[Callable[[], None]] = []
 
 
 def attach(shared: Any) -> None:
     """Take control of the OpenMP runtime that the loaded library ``shared`` uses, whichever it is."""
-    global _omp
     try:
         shared.omp_get_max_threads.restype = ctypes.c_int  # found in the library's own dependencies
         shared.omp_set_num_threads.argtypes = (ctypes.c_int,)
         shared.omp_set_num_threads.restype = None
     except AttributeError:  # built without OpenMP
         return
-    _omp = shared
+    _settings.runtime = shared
     os.register_at_fork(after_in_child=_after_fork)
 
 
 def _after_fork() -> None:
     """libgomp's workers do not survive a fork, and a child that asks them to work waits forever: it works alone."""
-    global _wanted
-    _wanted = 1
-    _state.count = None
-    _forget()
+    _settings.count, _told.count = 1, None
+    _changed()
 
 
 def get() -> int:
     """Threads that the kernels of oneDNN use when called from this thread; 1 while the library is not loaded."""
-    if _omp is None:
-        return _wanted or 1
+    if _settings.runtime is None:
+        return _settings.count or 1
     adopt()
-    return int(_omp.omp_get_max_threads())
+    return int(_settings.runtime.omp_get_max_threads())
 
 
 def set(count: int) -> None:
@@ -73,11 +75,10 @@ def set(count: int) -> None:
 
     Without this call both take ``OMP_NUM_THREADS``, or else one thread for each core that the process may use.
     """
-    global _wanted
     if not isinstance(count, int) or isinstance(count, bool) or count < 1:
         raise HyperparameterError(f"the number of threads must be a positive int, got {count!r}")
-    _wanted = count
-    _forget()
+    _settings.count = count
+    _changed()
     blas = _blas("set")
     if blas is not None:
         blas(count)
@@ -85,9 +86,10 @@ def set(count: int) -> None:
 
 def adopt() -> None:
     """Tell the OpenMP runtime how many threads this thread may start, if it was not told yet."""
-    if _omp is not None and _wanted is not None and _state.count != _wanted:
-        _omp.omp_set_num_threads(_wanted)
-        _state.count = _wanted
+    runtime, count = _settings.runtime, _settings.count
+    if runtime is not None and count is not None and _told.count != count:
+        runtime.omp_set_num_threads(count)
+        _told.count = count
 
 
 def blas_threads() -> int | None:
@@ -96,14 +98,14 @@ def blas_threads() -> int | None:
     return None if function is None else int(function())
 
 
-def on_change(listener: Any) -> None:
-    """Have ``listener.clear()`` called, while it lives, when the number of threads changes: plans are made for one."""
-    _listeners.add(listener)
+def on_change(listener: Callable[[], None]) -> None:
+    """Have ``listener()`` called when the number of threads changes: plans are made for one number."""
+    _listeners.append(listener)
 
 
-def _forget() -> None:
-    for listener in list(_listeners):
-        listener.clear()
+def _changed() -> None:
+    for listener in _listeners:
+        listener()
 
 
 def _blas(verb: str) -> Callable[..., Any] | None:

@@ -33,8 +33,13 @@ def evaluated(closure: Callable[[], Any] | None) -> Any:
         return closure()
 
 
-def places(optimizer: Optimizer) -> Iterator[Place]:
-    """Every parameter that is trained, with its data and gradient in place."""
+def places(optimizer: Any) -> Iterator[Place]:
+    """Every parameter that is trained, with its data and gradient in place; also of wrapped optimizers."""
+    if not isinstance(optimizer, Optimizer):
+        inner = vars(optimizer).get("optimizer")
+        for part in optimizer.parts if inner is None else [inner]:
+            yield from places(part)
+        return
     optimizer.bind()
     try:
         optimizer._gather()
@@ -52,7 +57,7 @@ def updated(optimizer: Optimizer) -> Iterator[Place]:
     return (place for place in places(optimizer) if place.updates)
 
 
-def ready(optimizer: Optimizer) -> Iterator[Place]:
+def ready(optimizer: Any) -> Iterator[Place]:
     """Those that have a gradient, which the next step will update."""
     return (p for p in places(optimizer) if p.entry.leaf is not None and p.entry.leaf.grad is not None)
 

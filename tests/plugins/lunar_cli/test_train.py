@@ -56,7 +56,7 @@ def test_a_run_tells_what_it_does_and_writes_everything(train):
     folder, out = train()
     for text in ("digits-cnn", "1,347 for training", "450 for the test", "1 x 8 x 8, 10 classes", "1,210 parameters"):
         assert text in out
-    assert "adamw (lr=0.002" in out
+    assert "adamw (lr=0.005" in out
     assert len(re.findall(r"^epoch \d/2 ", out, re.MULTILINE)) == 2
     assert re.search(r"^test  loss \d\.\d{4}  accuracy 0\.\d{4}  \(450 examples\)$", out, re.MULTILINE)
     assert out.endswith(f"written to {folder}\n")
@@ -70,7 +70,7 @@ def test_a_run_tells_what_it_does_and_writes_everything(train):
         "test.json",
     } <= names
     assert figures(folder)["accuracy"] > 0.5
-    assert tomllib.loads((folder / "config.toml").read_text())["optimizer"]["lr"] == 2e-3
+    assert tomllib.loads((folder / "config.toml").read_text())["optimizer"]["lr"] == 5e-3
 
 
 def test_without_out_each_run_gets_a_directory_of_its_own(lunar):
@@ -109,7 +109,7 @@ def test_a_validation_share_is_evaluated_each_epoch(train):
     _, out = train("--set", "split.val=0.2", "--set", 'callbacks=["lr_monitor"]')
     assert "1,077 for training, 270 for validation, 450 for the test" in out
     assert len(re.findall(r"val_accuracy 0\.\d+", out)) == 2
-    assert "lr 0.0020" in out
+    assert "lr 0.0050" in out
 
 
 def idx_pair(folder, name, count, cut=0):

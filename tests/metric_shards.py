@@ -12,11 +12,12 @@ def part(value: Any, a: int, b: int) -> Any:
     return None if value is None else value[a:b]
 
 
-def sharded(metric: Any, pred: Any, target: Any, weight: Any = None, seed: int = 0, workers: int = 3) -> Any:
+def sharded(metric: Any, pred: Any, target: Any, weight: Any = None, seed: int = 0) -> Any:
     """``metric`` over the data in random uneven batches by several workers, one of which goes through a state dict."""
     rng = np.random.default_rng(seed)
     count = len(pred)
     cuts = np.sort(rng.integers(0, count + 1, rng.integers(0, 7)))
+    workers = 3
     team = [copy.deepcopy(metric) for _ in range(workers)]
     for member in team:
         member.reset()

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from shards import sharded
+from metric_shards import sharded
 
 from lunar_metrics.regression import MAE, MAPE, MSE, R2, RMSE, ExplainedVariance
 

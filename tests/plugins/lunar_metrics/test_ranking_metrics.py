@@ -7,7 +7,7 @@ import math
 
 import numpy as np
 import pytest
-from shards import at_once, sharded
+from metric_shards import at_once, sharded
 
 from lunar_core.errors import DataError, HyperparameterError, StateError
 from lunar_core.testing.fake_device import FakeArray, fake_device

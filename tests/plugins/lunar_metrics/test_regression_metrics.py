@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 import pytest
-from shards import at_once, sharded
+from metric_shards import at_once, sharded
 
 from lunar_core.errors import DataError, HyperparameterError
 from lunar_core.tensor import Tensor

@@ -1,0 +1,191 @@
+"""What every optimizer does: descends, is refused bad values, keeps dtypes, and goes on exactly from its state.
+
+A new optimizer is a row of ``ROWS``: module of lunar_optimizers, class, hyperparameters that suit the valley.
+"""
+
+from __future__ import annotations
+
+import copy
+import importlib
+import re
+
+import numpy as np
+import pytest
+
+import lunar_core as lc
+import lunar_optimizers
+from lunar_core.errors import HyperparameterError
+
+ROWS = [
+    ("sgd", "SGD", {"lr": 2e-3, "momentum": 0.9}),
+    ("adam", "Adam", {"lr": 0.02}),
+    ("adamw", "AdamW", {"lr": 0.02}),
+    ("nadam", "NAdam", {"lr": 0.02}),
+    ("radam", "RAdam", {"lr": 0.02}),
+    ("adamax", "Adamax", {"lr": 0.02}),
+    ("rmsprop", "RMSprop", {"lr": 0.01, "momentum": 0.5, "centered": True}),
+    ("adagrad", "Adagrad", {"lr": 0.3, "initial_accumulator_value": 0.1}),
+    ("adadelta", "Adadelta", {"lr": 0.3, "eps": 1e-3}),
+    ("rprop", "Rprop", {}),
+    ("asgd", "ASGD", {"lr": 2e-3, "t0": 3}),
+    ("lbfgs", "LBFGS", {"line_search": "strong_wolfe", "max_iter": 2}),
+    ("adafactor", "Adafactor", {"lr": 0.05}),
+    ("muon", "Muon", {"lr": 0.02}),
+    ("lion", "Lion", {"lr": 0.01}),
+    ("signum", "Signum", {"lr": 0.01}),
+    ("yogi", "Yogi", {"lr": 0.05}),
+    ("adabelief", "AdaBelief", {"lr": 0.02}),
+    ("ademamix", "AdEMAMix", {"lr": 0.01, "betas": (0.9, 0.999, 0.99), "alpha": 2.0, "warmup": 50}),
+    ("laprop", "LaProp", {"lr": 0.02}),
+    ("madgrad", "MADGRAD", {"lr": 0.02}),
+    ("adan", "Adan", {"lr": 0.02}),
+    ("adopt", "ADOPT", {"lr": 0.02}),
+    ("qhadam", "QHAdam", {"lr": 0.02}),
+    ("adabound", "AdaBound", {"lr": 0.02, "final_lr": 2e-3}),
+    ("schedule_free_sgd", "ScheduleFreeSGD", {"lr": 5e-3, "warmup": 5}),
+    ("schedule_free_adamw", "ScheduleFreeAdamW", {"lr": 0.05, "warmup": 5}),
+    ("lars", "LARS", {"lr": 1.0, "trust_coefficient": 2e-3}),
+    ("lamb", "LAMB", {"lr": 0.02}),
+    ("novograd", "NovoGrad", {"lr": 0.01}),
+    ("adanorm", "AdaNorm", {"lr": 0.02}),
+    ("came", "CAME", {"lr": 0.02}),
+    ("mars", "MARS", {"lr": 0.02}),
+    ("prodigy", "Prodigy", {"d0": 1e-3}),
+    ("dadaptation", "DAdaptation", {"d0": 1e-3}),
+    ("stable_adamw", "StableAdamW", {"lr": 0.02}),
+    ("ranger", "Ranger", {"lr": 0.02, "betas": (0.9, 0.9), "centralize": False}),
+    ("shampoo", "Shampoo", {"lr": 0.1, "momentum": 0.5, "every": 3, "eps": 1.0}),
+    ("soap", "SOAP", {"lr": 0.02, "every": 4}),
+    ("adahessian", "AdaHessian", {"lr": 0.1, "every": 2}),
+    ("sophia", "Sophia", {"lr": 0.02, "every": 4, "samples": 2}),
+    ("swats", "SWATS", {"lr": 0.02, "tolerance": 1e-2}),
+    ("galore", "GaLore", {"lr": 0.02, "rank": 1, "every": 5, "scale": 1.0}),
+]
+IDS = [row[1] for row in ROWS]
+every = pytest.mark.parametrize(("module", "cls", "kwargs"), ROWS, ids=IDS)
+
+
+def load(module, cls):
+    return getattr(importlib.import_module(f"{lunar_optimizers.__name__}.{module}"), cls)
+
+
+def parameters(dtype=np.float64):
+    rng = np.random.default_rng(3)
+    return [lc.Parameter(rng.uniform(-1, 1, s).astype(dtype)) for s in ((3, 2), (3, 2), (4,))]
+
+
+def valley(a, b, c):
+    """Rosenbrock's valley in six pairs of numbers, and a bowl."""
+    return ((1 - a) ** 2).sum() + 5 * ((b - a * a) ** 2).sum() + (c * c).sum()
+
+
+def make_closure(optimizer, params):
+    def closure():
+        optimizer.zero_grad()
+        loss = valley(*params)
+        if not getattr(optimizer, "second_order", False):
+            loss.backward()
+        return loss
+
+    return closure
+
+
+def train(optimizer, params, steps):
+    closure = make_closure(optimizer, params)
+    for _ in range(steps):
+        optimizer.step(closure)
+
+
+def value(optimizer, params):
+    if hasattr(optimizer, "eval"):
+        optimizer.eval()
+    return float(valley(*params))
+
+
+@every
+def test_it_descends_into_the_valley(module, cls, kwargs):
+    params = parameters()
+    before = float(valley(*params))
+    optimizer = load(module, cls)(params, **kwargs)
+    train(optimizer, params, 400)
+    assert value(optimizer, params) < 0.05 * before
+
+
+@every
+def test_a_loaded_state_continues_exactly(module, cls, kwargs):
+    params = parameters()
+    first = load(module, cls)(params, **kwargs)
+    train(first, params, 7)
+    kept, values = copy.deepcopy(first.state_dict()), [p.data.copy() for p in params]
+    train(first, params, 5)
+    again = [lc.Parameter(v) for v in values]
+    second = load(module, cls)(again, **kwargs)
+    second.load_state_dict(kept)
+    train(second, again, 5)
+    for p, q in zip(params, again):
+        np.testing.assert_array_equal(p.data, q.data)
+
+
+@every
+def test_a_copy_continues_exactly(module, cls, kwargs):
+    params = parameters()
+    first = load(module, cls)(params, **kwargs)
+    train(first, params, 6)
+    second, again = copy.deepcopy((first, params))
+    train(first, params, 4)
+    train(second, again, 4)
+    for p, q in zip(params, again):
+        np.testing.assert_array_equal(p.data, q.data)
+
+
+@every
+@pytest.mark.parametrize("dtype", [np.float32, np.float16])
+def test_the_dtype_stays_and_half_precision_has_state_in_single(module, cls, kwargs, dtype):
+    if cls == "LBFGS" and dtype == np.float16:
+        pytest.skip("the line search has no meaning in half precision")
+    params = parameters(dtype)
+    optimizer = load(module, cls)(params, **kwargs)
+    train(optimizer, params, 5)
+    assert all(p.dtype == dtype and np.isfinite(p.data.astype(np.float64)).all() for p in params)
+    for record in optimizer.state_dict()["state"].values():
+        arrays = [v for k, v in record.items() if k != "step"]
+        assert all(a.dtype == np.float32 for a in arrays)
+
+
+@every
+def test_bad_hyperparameters_are_refused_by_name(module, cls, kwargs):
+    component = load(module, cls)
+    params = [lc.Parameter(np.ones(2))]
+    for name, bad in (("lr", -1.0), ("lr", float("nan")), ("weight_decay", -0.1), ("betas", (1.0,)), ("eps", "x")):
+        if name in component.config_names():
+            with pytest.raises(HyperparameterError, match=name):
+                component(params, **{name: bad})
+    with pytest.raises(HyperparameterError, match="no_such"):
+        component(params, no_such=1)
+
+
+@every
+def test_the_configuration_builds_it_again(module, cls, kwargs):
+    component = load(module, cls)
+    first = component(parameters(), **kwargs)
+    second = component.from_config_fields(parameters(), **first.config())
+    assert first.config() == second.config() and first.config().items() >= kwargs.items()
+
+
+@every
+def test_a_parameter_without_a_gradient_stays(module, cls, kwargs):
+    component = load(module, cls)
+    if cls == "LBFGS" or getattr(component, "second_order", False):
+        pytest.skip("all parameters are one vector")
+    a, b = lc.Parameter(np.ones((3, 2))), lc.Parameter(np.ones((3, 2)))
+    optimizer = component([a, b], **kwargs)
+    a.grad = lc.Tensor(np.full((3, 2), 0.5))
+    for _ in range(3):
+        optimizer.step()
+    assert (b.data == 1).all() and (a.data != 1).all()
+
+
+@every
+def test_the_docstring_names_its_source(module, cls, kwargs):
+    text = load(module, cls).__doc__
+    assert "arXiv" in text or re.search(r"\b(19|20)\d\d\b", text)
