@@ -23,6 +23,7 @@ class Modes(threading.local):
     inference = False
     dtype = np.dtype(np.float32)
     device = "cpu"
+    traced = True  # False while a tracer applies the op that it was shown
 
 
 modes = Modes()

@@ -82,8 +82,8 @@ class Op:
     vjp       ``vjp(F, g, saved, need, **static)``: gradients of the inputs, ``None`` where ``need`` is false. ``F`` is the
               namespace of ops over what the rule got: raw arrays in plain backward, Tensors under ``create_graph``. An
               op without a derivative has ``None``.
-    save      what ``saved`` holds: input indices, ``OUTPUT``, ``Shape(i)``, or ``INPUTS`` or ``SHAPES`` of all; a single one is handed over bare, a tuple as
-              a tuple; nothing else is kept
+    save      what ``saved`` holds: input indices, ``OUTPUT``, ``Shape(i)``, or ``INPUTS`` or ``SHAPES`` of all; a single
+              one is handed over bare, a tuple as a tuple; nothing else is kept
     abstract  ``abstract(*specs, **static)``: the :class:`Spec` of the result (a tuple of them for several results)
     samples   the op's table, a list of :class:`Sample` or a function that makes it; it drives gradient checks, parity,
               the abstract check and the docs. An op without samples does not register.
@@ -121,6 +121,7 @@ class Op:
         self._samples = samples
         self._bound: dict[type, Callable[..., Any]] = {}
         self._appliers: dict[int, Callable[..., Any]] = {}
+        self._direct: dict[int, Callable[..., Any]] = {}  # those that skip the tracer
         if not callable(samples) and not list(samples):
             raise LunarError(f"op {name!r} has no samples", hint="give samples=[Sample((array,))]: they are its tests")
         OPS[name] = self
@@ -176,27 +177,37 @@ class Op:
         return self._appliers[count]
 
     def apply(self, inputs: tuple[Any, ...], static: dict[str, Any]) -> Any:
-        """Apply without the tracer: what a tracer calls to go on."""
-        before, slot.tracer = slot.tracer, None
+        """Apply without the tracer: what a tracer calls to go on. Other threads are traced meanwhile."""
+        before, modes.traced = modes.traced, False
         try:
-            return self(*inputs, **static)
+            return self._untraced(inputs, static)
         finally:
-            slot.tracer = before
+            modes.traced = before
+
+    def _untraced(self, inputs: tuple[Any, ...], static: dict[str, Any]) -> Any:
+        count = len(inputs)
+        applier = self._direct.get(count)
+        if applier is None:
+            applier = self._direct[count] = _compile_applier(self, count, traced=False)
+        return applier(*inputs, **static)
 
     def _general(self, inputs: tuple[Any, ...], static: dict[str, Any]) -> Any:
-        """An application whose first input is no Tensor, or with inputs that have to become arrays first."""
-        if slot.tracer is not None:
-            return slot.tracer(self, inputs, static)
+        """An application that is traced, or whose inputs have to become arrays first."""
+        if slot.tracer is None:
+            return self._settle(inputs, static, self.__call__)
+        return slot.tracer(self, inputs, static) if modes.traced else self._untraced(inputs, static)
+
+    def _settle(self, inputs: tuple[Any, ...], static: dict[str, Any], again: Callable[..., Any]) -> Any:
+        """Apply to inputs of which the first is no Tensor, or of which one has to become an array first."""
         like = next((v.data if isinstance(v, Tensor) else v for v in inputs if _is_array(v)), None)
         if like is None and any(isinstance(v, np.generic) for v in inputs):
-            inputs = tuple(np.asarray(v) if isinstance(v, np.generic) else v for v in inputs)
-            return self._general(inputs, static)
+            return self._settle(tuple(np.asarray(v) if isinstance(v, np.generic) else v for v in inputs), static, again)
         if like is None:
             like = np.asarray(inputs[0] if inputs else 0.0)
         elif not any(isinstance(v, Tensor) for v in inputs):
             return self._raw(inputs, static, like)
         self.bound(type(like))
-        return self(*[self._normalize(v, like, first=not i) for i, v in enumerate(inputs)], **static)
+        return again(*[self._normalize(v, like, first=not i) for i, v in enumerate(inputs)], **static)
 
     def _raw(self, inputs: tuple[Any, ...], static: dict[str, Any], like: Any) -> Any:
         """Raw arrays in, raw arrays out."""
@@ -374,7 +385,7 @@ def _wrap(array: Any) -> Tensor:
 _APPLIER = """
 def make(op, bound, general, several, explain, keep, grads):
     def {name}({xs}, **static):
-        if slot.tracer is None and isinstance(x0, Tensor):
+        if {untraced}isinstance(x0, Tensor):
             a0 = x0.data
             p0 = x0.node
 {unpack}
@@ -420,20 +431,21 @@ _GLOBALS = {
     "slot": slot, "Tensor": Tensor, "Node": Node, "PLAIN": _PLAIN, "LunarError": LunarError, "modes": modes,
     "clock": clock, "counter": counter, "new": _new,
 }  # fmt: skip
-_MAKERS: dict[tuple[int, str], Any] = {}
+_MAKERS: dict[tuple[int, str, bool], Any] = {}
 
 
-def _compile_applier(op: Op, count: int) -> Callable[..., Any]:
+def _compile_applier(op: Op, count: int, traced: bool = True) -> Callable[..., Any]:
     if count == 0:
         raise ShapeError(f"{op.name}: no inputs given")
     saved = _saved_source(op.save)
-    make = _MAKERS.get((count, saved))
+    make = _MAKERS.get((count, saved, traced))
     if make is None:
         numbers = range(count)
         xs = ", ".join(f"x{i}" for i in numbers)
         source = _APPLIER.format(
             name="apply",
             xs=xs,
+            untraced="slot.tracer is None and " if traced else "",
             arrays=", ".join(f"a{i}" for i in numbers),
             parents=", ".join(f"p{i}" for i in numbers),
             unpack="\n".join(_UNPACK.format(i=i, xs=xs) for i in numbers if i),
@@ -442,9 +454,16 @@ def _compile_applier(op: Op, count: int) -> Callable[..., Any]:
         )
         namespace: dict[str, Any] = dict(_GLOBALS)
         exec(compile(source, f"<lunar_core.op applier of {count} inputs>", "exec"), namespace)
-        make = _MAKERS[count, saved] = namespace["make"]
-    applier = make(
-        op, op._bound, lambda xs, static: op._general(xs, static), op.several, op.explain, _keep, op.vjp is not None
+        make = _MAKERS[count, saved, traced] = namespace["make"]
+
+    def direct(xs: tuple[Any, ...], static: dict[str, Any]) -> Any:
+        return op._settle(xs, static, applier)
+
+    def general(xs: tuple[Any, ...], static: dict[str, Any]) -> Any:
+        return op._general(xs, static)
+
+    applier: Callable[..., Any] = make(
+        op, op._bound, general if traced else direct, op.several, op.explain, _keep, op.vjp is not None
     )
     applier.__name__ = op.name
     applier.__doc__ = op.__doc__

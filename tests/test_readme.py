@@ -32,6 +32,8 @@ def test_the_optimizer_of_the_readme_is_the_one_of_the_example_package():
         assert a == b
 
 
-@pytest.mark.parametrize("link", sorted(set(re.findall(r"\]\(([^)#:]+)\)", (ROOT / "README.md").read_text(encoding="utf-8")))))
+@pytest.mark.parametrize(
+    "link", sorted(set(re.findall(r"\]\(([^)#:]+)\)", (ROOT / "README.md").read_text(encoding="utf-8"))))
+)
 def test_every_link_leads_to_a_file(link):
     assert (ROOT / link).exists()

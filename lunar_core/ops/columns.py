@@ -19,7 +19,9 @@ import numpy as np
 
 from .windows import Pads, Pair, channels_first, channels_last, extent, is_channels_last, padded, tap, tiled, void
 
-_HOST_BLOCK = 4 << 20  # bytes of gathered windows at a time: about what the caches hold, and enough for a threaded product
+_HOST_BLOCK = (
+    4 << 20
+)  # bytes of gathered windows at a time: about what the caches hold, and enough for a threaded product
 _DEVICE_BLOCK = 512 << 20
 _CACHE_BLOCK = 256 << 10  # bytes of output at a time where the taps are summed: stays in the core's own cache
 

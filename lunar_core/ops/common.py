@@ -105,7 +105,12 @@ def unary(low: float, high: float, *, avoid: tuple[float, ...] = (), grad: bool 
 
 
 def binary(
-    low: float = -2.0, high: float = 2.0, *, second: tuple[float, float] | None = None, grad: bool = True, torch: Any = None
+    low: float = -2.0,
+    high: float = 2.0,
+    *,
+    second: tuple[float, float] | None = None,
+    grad: bool = True,
+    torch: Any = None,
 ) -> Any:
     """Samples of a broadcasting function of two arrays, with numbers on either side."""
     low2, high2 = second or (low, high)

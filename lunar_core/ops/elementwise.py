@@ -19,7 +19,14 @@ BOOL = elementwise_spec(dtype=bool)
 
 def _two(name: str, ufunc: np.ufunc, vjp: Any, save: Any, samples: Any, doc: str) -> Op:
     return Op(
-        name, ufunc.__name__, vjp, save=save, broadcasts=True, abstract=elementwise_spec(ufunc), samples=samples, doc=doc
+        name,
+        ufunc.__name__,
+        vjp,
+        save=save,
+        broadcasts=True,
+        abstract=elementwise_spec(ufunc),
+        samples=samples,
+        doc=doc,
     )
 
 
@@ -99,10 +106,17 @@ def _power_vjp(F: Any, g: Any, saved: Any, need: Any) -> Any:
     return gx, gy
 
 
-power = _two("power", np.power, _holomorphic(_power_vjp), (0, 1, OUTPUT), binary(0.3, 2.0, second=(-2, 2)), "``x ** y``.")
+power = _two(
+    "power", np.power, _holomorphic(_power_vjp), (0, 1, OUTPUT), binary(0.3, 2.0, second=(-2, 2)), "``x ** y``."
+)
 negative = _one("negative", np.negative, lambda F, g, saved, need: (-g,), (), unary(-3, 3), "``-x``.")
 absolute = _one(
-    "absolute", np.absolute, lambda F, g, x, need: (g * F.sign(x),), 0, unary(-3, 3, avoid=(0,)), "``|x|``; 0 has slope 0."
+    "absolute",
+    np.absolute,
+    lambda F, g, x, need: (g * F.sign(x),),
+    0,
+    unary(-3, 3, avoid=(0,)),
+    "``|x|``; 0 has slope 0.",
 )
 
 
@@ -153,7 +167,9 @@ exp = _smooth("exp", np.exp, lambda F, g, y, need: (g * y,), OUTPUT, unary(-3, 3
 exp2 = _smooth("exp2", np.exp2, lambda F, g, y, need: (g * (y * math.log(2)),), OUTPUT, unary(-3, 3), "``2 ** x``.")
 expm1 = _smooth("expm1", np.expm1, lambda F, g, y, need: (g * (y + 1),), OUTPUT, unary(-3, 3), "``e ** x - 1``.")
 log = _smooth("log", np.log, lambda F, g, x, need: (g / x,), 0, unary(0.2, 4), "Natural logarithm.")
-log2 = _smooth("log2", np.log2, lambda F, g, x, need: (g / (x * math.log(2)),), 0, unary(0.2, 4), "Logarithm to base 2.")
+log2 = _smooth(
+    "log2", np.log2, lambda F, g, x, need: (g / (x * math.log(2)),), 0, unary(0.2, 4), "Logarithm to base 2."
+)
 log10 = _smooth(
     "log10", np.log10, lambda F, g, x, need: (g / (x * math.log(10)),), 0, unary(0.2, 4), "Logarithm to base 10."
 )
@@ -182,9 +198,16 @@ arcsin = _smooth(
     "arcsin", np.arcsin, lambda F, g, x, need: (g / F.sqrt(1 - x * x),), 0, unary(-0.8, 0.8), "Inverse sine, radians."
 )
 arccos = _smooth(
-    "arccos", np.arccos, lambda F, g, x, need: (-g / F.sqrt(1 - x * x),), 0, unary(-0.8, 0.8), "Inverse cosine, radians."
+    "arccos",
+    np.arccos,
+    lambda F, g, x, need: (-g / F.sqrt(1 - x * x),),
+    0,
+    unary(-0.8, 0.8),
+    "Inverse cosine, radians.",
 )
-arctan = _smooth("arctan", np.arctan, lambda F, g, x, need: (g / (1 + x * x),), 0, unary(-3, 3), "Inverse tangent, radians.")
+arctan = _smooth(
+    "arctan", np.arctan, lambda F, g, x, need: (g / (1 + x * x),), 0, unary(-3, 3), "Inverse tangent, radians."
+)
 sinh = _smooth("sinh", np.sinh, lambda F, g, x, need: (g * F.cosh(x),), 0, unary(-2, 2), "Hyperbolic sine.")
 cosh = _smooth("cosh", np.cosh, lambda F, g, x, need: (g * F.sinh(x),), 0, unary(-2, 2), "Hyperbolic cosine.")
 tanh = _smooth("tanh", np.tanh, lambda F, g, y, need: (g * (1 - y * y),), OUTPUT, unary(-2, 2), "Hyperbolic tangent.")
@@ -192,7 +215,12 @@ arcsinh = _smooth(
     "arcsinh", np.arcsinh, lambda F, g, x, need: (g / F.sqrt(x * x + 1),), 0, unary(-3, 3), "Inverse hyperbolic sine."
 )
 arccosh = _smooth(
-    "arccosh", np.arccosh, lambda F, g, x, need: (g / F.sqrt(x * x - 1),), 0, unary(1.2, 4), "Inverse hyperbolic cosine."
+    "arccosh",
+    np.arccosh,
+    lambda F, g, x, need: (g / F.sqrt(x * x - 1),),
+    0,
+    unary(1.2, 4),
+    "Inverse hyperbolic cosine.",
 )
 arctanh = _smooth(
     "arctanh", np.arctanh, lambda F, g, x, need: (g / (1 - x * x),), 0, unary(-0.8, 0.8), "Inverse hyperbolic tangent."
@@ -232,8 +260,9 @@ def _extremum_vjp(F: Any, g: Any, saved: Any, need: Any) -> Any:
     return gx, gy
 
 
-maximum = _two("maximum", np.maximum, _extremum_vjp, (0, 1, OUTPUT), binary(), "The larger one; NaN wins; ties share the gradient.")
-minimum = _two("minimum", np.minimum, _extremum_vjp, (0, 1, OUTPUT), binary(), "The smaller one; NaN wins; ties share the gradient.")
+_TIES = "NaN wins; ties share the gradient."
+maximum = _two("maximum", np.maximum, _extremum_vjp, (0, 1, OUTPUT), binary(), f"The larger one; {_TIES}")
+minimum = _two("minimum", np.minimum, _extremum_vjp, (0, 1, OUTPUT), binary(), f"The smaller one; {_TIES}")
 
 
 def _clip_samples() -> list[Sample]:
@@ -271,6 +300,7 @@ def clip(x: Any, low: float | None = None, high: float | None = None) -> Any:
 
 def _where_samples() -> list[Sample]:
     condition = np.array([[True, False, True], [False, False, True]])
+
     def of(t: Any, c: Any, x: Any, y: Any) -> Any:
         return t.where(c, x, y)
 
@@ -402,4 +432,5 @@ to_device = Op(
     doc="A copy on another device; the gradient travels back.",
 )
 
-__all__ = ["clip", "lerp", *[_name for _name, _value in globals().items() if isinstance(_value, Op) and not _name.startswith("_")]]  # noqa: PLE0604
+_public = [name for name, value in globals().items() if isinstance(value, Op) and not name.startswith("_")]
+__all__ = ["clip", "lerp", *_public]  # noqa: PLE0604

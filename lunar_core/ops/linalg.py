@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import ShapeError
-from ..op import INPUTS, Op, Sample, Shape, Spec
+from ..op import INPUTS, Op, Sample, Spec
 from .common import array
 
 
@@ -93,7 +93,7 @@ def _linear_forward(xp: Any, x: Any, weight: Any, bias: Any) -> Any:
 
 
 def _linear_vjp(F: Any, g: Any, saved: Any, need: Any) -> Any:
-    x, weight, bias_shape = saved
+    x, weight = saved
     if g.ndim != 2:
         flat = g.reshape((-1, g.shape[-1]))
         x2 = x.reshape((-1, x.shape[-1]))
@@ -127,7 +127,7 @@ _linear = Op(
     "linear",
     _linear_forward,
     _linear_vjp,
-    save=(0, 1, Shape(2)),
+    save=(0, 1),
     heavy=True,
     abstract=_linear_spec,
     samples=_linear_samples,

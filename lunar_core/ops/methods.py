@@ -124,7 +124,7 @@ METHODS: dict[str, Any] = {
 }
 
 PROPERTIES: dict[str, Any] = {
-    "T": lambda self: shape.transpose(self),
+    "T": shape.transpose,
     "mT": lambda self: shape.swapaxes(self, -1, -2),
     "at": indexing.at,
     "real": complexes.real,

@@ -20,7 +20,8 @@ def _samples(
 ) -> Any:
     def make() -> list[Sample]:
         table: list[tuple[tuple[int, ...], Any, bool]] = [
-            ((), None, False), ((4,), None, False), ((2, 3), None, True), ((2, 3), 0, False), ((2, 3), -1, True), ((2, 3, 2), 1, False),
+            ((), None, False), ((4,), None, False), ((2, 3), None, True),
+            ((2, 3), 0, False), ((2, 3), -1, True), ((2, 3, 2), 1, False),
         ]  # fmt: skip
         if tuples:
             table += [((2, 3, 2), (0, 2), False), ((2, 3, 2), (0, -1), True)]
@@ -217,7 +218,7 @@ def _prod_vjp(F: Any, g: Any, x: Any, need: Any, axis: Any, keepdims: bool) -> A
     axes = normalize_axis(axis, len(shape), "prod")
     rest = tuple(i for i in range(len(shape)) if i not in axes)
     n = math.prod(shape[a] for a in axes)
-    flat = F.reshape(F.transpose(x, rest + axes), tuple(shape[i] for i in rest) + (n,))
+    flat = F.reshape(F.transpose(x, rest + axes), (*[shape[i] for i in rest], n))
     eye = np.eye(n, dtype=bool)
     others = F.prod(F.where(_like(eye, x), 1.0, F.expand_dims(flat, -2)), axis=-1, keepdims=False)
     others = F.reshape(others, tuple(shape[i] for i in rest) + tuple(shape[a] for a in axes))

@@ -22,7 +22,9 @@ class Adagrad(Optimizer):
     """
 
     lr: float = rate(1e-2)
-    lr_decay: float = field(default=0.0, validator=non_negative, doc="how fast the step size falls: 1 / (1 + t lr_decay)")
+    lr_decay: float = field(
+        default=0.0, validator=non_negative, doc="how fast the step size falls: 1 / (1 + t lr_decay)"
+    )
     weight_decay: float = penalty()
     initial_accumulator_value: float = field(default=0.0, validator=non_negative, doc="what the sum starts with")
     eps: float = small(1e-10)

@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 
 from lunar_core.component import field, in_range
-from lunar_core.contracts.optimizer import Optimizer
 
 from .hyperparameters import decayed, moments, rate, shrinkage, small
 from .second_order import SecondOrder

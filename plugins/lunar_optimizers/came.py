@@ -44,7 +44,9 @@ class CAME(Optimizer):
 
     lr: float = rate(2e-4)
     betas: tuple[float, float, float] = moments(0.9, 0.999, 0.9999, doc="decay of momentum, squares and unsteadiness")
-    eps: tuple[float, float] = field(default=(1e-30, 1e-16), validator=non_negative, doc="added to the squares and to the unsteadiness")
+    eps: tuple[float, float] = field(
+        default=(1e-30, 1e-16), validator=non_negative, doc="added to the squares and to the unsteadiness"
+    )
     clip: float = field(default=1.0, validator=positive, doc="largest root mean square of a step")
     weight_decay: float = shrinkage()
 

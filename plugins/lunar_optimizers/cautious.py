@@ -9,7 +9,6 @@ import numpy as np
 
 from lunar_core.autograd import note_write
 from lunar_core.component import field, positive
-from lunar_core.contracts.optimizer import Optimizer
 
 from .entries import evaluated, ready
 from .wrapper import Wrapper

@@ -6,9 +6,9 @@ import fnmatch
 from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
 
+import lunar_core as lc
 from lunar_core.component import Component, field
 from lunar_core.errors import HyperparameterError, NotBuiltError, StateError
-import lunar_core as lc
 
 from .entries import evaluated
 

@@ -46,7 +46,9 @@ class LBFGS(Optimizer):
 
     lr: float = rate(1.0)
     max_iter: int = field(default=20, validator=positive, doc="most iterations of one step")
-    max_eval: int | None = field(default=None, validator=positive, doc="most calls of the closure; 1.25 max_iter if None")
+    max_eval: int | None = field(
+        default=None, validator=positive, doc="most calls of the closure; 1.25 max_iter if None"
+    )
     tolerance_grad: float = field(default=1e-7, validator=non_negative, doc="gradient at which it is done")
     tolerance_change: float = field(default=1e-9, validator=non_negative, doc="change at which it is done")
     history: int = field(default=100, validator=positive, doc="changes that are kept")

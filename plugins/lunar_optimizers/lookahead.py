@@ -7,7 +7,6 @@ from typing import Any
 
 from lunar_core.autograd import note_write
 from lunar_core.component import field, in_range, positive
-from lunar_core.contracts.optimizer import Optimizer
 
 from .entries import places
 from .wrapper import Wrapper

@@ -9,7 +9,6 @@ from .adam import adam_step
 from .arrays import norm, state_array
 from .hyperparameters import decayed, fraction, moments, rate, shrinkage, small
 
-
 #: Coefficients of the quintic iteration.
 QUINTIC = (3.4445, -4.7750, 2.0315)
 

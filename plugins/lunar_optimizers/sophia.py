@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 
 from lunar_core.component import field, positive
-from lunar_core.contracts.optimizer import Optimizer
 
 from .hyperparameters import decayed, moments, rate, shrinkage
 from .second_order import SecondOrder

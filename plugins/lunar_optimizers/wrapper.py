@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 from lunar_core.autograd import note_write
 from lunar_core.component import Component, field
 from lunar_core.errors import HyperparameterError, StateError
+from lunar_core.tensor import Tensor
 
 from .entries import Place, places, ready
 
@@ -106,6 +107,8 @@ class GradientWrapper(Wrapper):
             if changed is not place.entry.grad:
                 place.entry.grad[...] = changed
                 note_write(place.entry.grad)
+                # A gradient that was assigned from outside would be copied in again by the step.
+                place.entry.parameter.grad = Tensor(place.entry.grad)
 
     def process(self, p: Any, g: Any) -> Any:
         """The new gradient of one parameter; ``g`` itself where nothing changes."""

@@ -371,3 +371,69 @@ def test_un_broadcasting_sums_exactly_over_the_repeated_axes(shapes, name):
 
     np.testing.assert_allclose(x.grad.numpy(), folded(big_a.grad.numpy(), a.shape), rtol=1e-13)
     np.testing.assert_allclose(y.grad.numpy(), folded(big_b.grad.numpy(), b.shape), rtol=1e-13)
+
+
+@pytest.mark.parametrize("create_graph", [False, True])
+def test_a_gradient_that_was_kept_stays_when_the_next_one_lands_in_the_same_buffer(create_graph):
+    x = leaf([1.0, 2.0])
+    x.node.buffer = np.zeros(2)
+    kept = []
+    for factor in (1, 10, 100):
+        x.grad = None
+        (x * factor).sum().backward(create_graph=create_graph)
+        kept.append(x.grad)
+    assert [g.tolist() for g in kept] == [[1, 1], [10, 10], [100, 100]]
+
+
+def test_a_gradient_that_was_kept_stays_when_another_is_assigned():
+    x = leaf([1.0, 2.0])
+    x.node.buffer = buffer = np.zeros(2)
+    x.sum().backward()
+    kept = x.grad
+    x.grad = kept * 2
+    buffer[...] = 7  # as an optimizer does that brings the assigned gradient in
+    assert kept.tolist() == [1, 1]
+
+
+def test_a_gradient_that_nobody_kept_costs_no_copy():
+    x = leaf([1.0, 2.0])
+    x.node.buffer = buffer = np.zeros(2)
+    for _ in range(3):
+        x.grad = None
+        x.sum().backward()
+        assert x.grad.data is buffer
+
+
+def test_the_seed_may_be_a_list_and_anything_else_is_refused():
+    x = leaf([1.0, 2.0])
+    (x * 2).backward([1, 10])
+    assert x.grad.tolist() == [2, 20]
+    with pytest.raises(GradientError, match="got str"):
+        (x * 2).backward("ones")
+
+
+def test_a_tracer_sees_the_ops_of_every_thread():
+    from lunar_core.op import slot
+
+    seen = []
+
+    def tracer(op, inputs, static):
+        seen.append(op.name)
+        return op.apply(inputs, static)
+
+    def work():
+        x = lc.tensor(np.ones(2))
+        for _ in range(500):
+            ops.add(1.0, x)
+
+    slot.tracer = tracer
+    try:
+        threads = [threading.Thread(target=work) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert slot.tracer is tracer
+    finally:
+        slot.tracer = None
+    assert len(seen) == 2000

@@ -17,7 +17,10 @@ def cuda_missing():
     return None
 
 
-pytestmark = [pytest.mark.gpu, pytest.mark.skipif(cuda_missing() is not None, reason=f"no CUDA device: {cuda_missing()}")]
+pytestmark = [
+    pytest.mark.gpu,
+    pytest.mark.skipif(cuda_missing() is not None, reason=f"no CUDA device: {cuda_missing()}"),
+]
 
 
 def to_cuda(value):
@@ -33,11 +36,15 @@ def test_op_agrees_with_the_host(name):
         if name == "to_device":
             continue
         wants = sample.grad and op.vjp is not None
-        host = [lc.tensor(a, requires_grad=wants and a.dtype.kind == "f") if isinstance(a, np.ndarray) else a for a in sample.args]
-        device = [
-            lc.tensor(a, device="cuda", requires_grad=wants and a.dtype.kind == "f") if isinstance(a, np.ndarray) else a
-            for a in sample.args
-        ]
+        host, device = (
+            [
+                lc.tensor(a, device=where, requires_grad=wants and a.dtype.kind == "f")
+                if isinstance(a, np.ndarray)
+                else a
+                for a in sample.args
+            ]
+            for where in ("cpu", "cuda")
+        )
         expected = op(*host, **sample.static)
         got = op(*device, **{k: to_cuda(v) for k, v in sample.static.items()})
         for a, b in zip(*[r if isinstance(r, tuple) else (r,) for r in (got, expected)]):

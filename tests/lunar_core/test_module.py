@@ -184,7 +184,7 @@ def test_an_error_names_the_path_of_the_module_it_comes_from():
     net.blocks[1] = Affine(7, 3)
     outer = Module()
     outer.inner = net
-    outer.forward = lambda x: outer.inner(x)
+    outer.forward = net.__call__
     with pytest.raises(ShapeError) as info:
         outer(lc.ones((4, 2)))
     assert info.value.where == '"inner.blocks.1" (Affine)'
@@ -226,3 +226,12 @@ def test_the_repr_shows_the_tree():
 def test_forward_must_be_written():
     with pytest.raises(NotImplementedError, match="Module defines no forward"):
         Module()(1)
+
+
+@pytest.mark.parametrize("bad", [np.array(["a", "b"]), np.ones(2, np.complex64)])
+def test_values_of_a_kind_that_cannot_be_loaded_leave_everything_as_it_was(bad):
+    model = Affine(3, 2)
+    before = model.weight.data.copy()
+    with pytest.raises(StateError, match="bias: cannot load values of dtype"):
+        model.load_state_dict({"weight": np.zeros((2, 3), np.float32), "bias": bad})
+    np.testing.assert_array_equal(model.weight.data, before)

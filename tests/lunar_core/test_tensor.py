@@ -163,3 +163,11 @@ def test_casts_are_differentiable():
     assert y.dtype == np.float64 and x.astype("float32") is x
     (y * y).sum().backward()
     assert x.grad.dtype == np.float32 and x.grad.tolist() == [2, 4]
+
+
+def test_a_write_that_does_not_fit_names_both_shapes():
+    x = lc.tensor([1, 2, 3])
+    with pytest.raises(ShapeError, match=r"shape \(3,\) into a tensor of shape \(3,\)"):
+        x[0:2] = [1, 2, 3]
+    with pytest.raises(IndexingError, match="out of bounds"):
+        x[5] = 1

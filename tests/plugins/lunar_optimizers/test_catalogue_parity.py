@@ -156,7 +156,12 @@ CASES = [
         of_optax("contrib.adopt", lr=0.01, b1=0.8, b2=0.99, use_clipping=False),
     ),
     ("qhadam", "QHAdam", {"lr": 0.01}, of_pytorch_optimizer("QHAdam", lr=0.01, betas=(0.995, 0.999), nus=(0.7, 1.0))),
-    ("qhadam", "QHAdam", {"lr": 0.01, "nus": (1.0, 1.0), "weight_decay": 0.1}, of_torch("Adam", lr=0.01, betas=(0.995, 0.999), weight_decay=0.1)),
+    (
+        "qhadam",
+        "QHAdam",
+        {"lr": 0.01, "nus": (1.0, 1.0), "weight_decay": 0.1},
+        of_torch("Adam", lr=0.01, betas=(0.995, 0.999), weight_decay=0.1),
+    ),
     (
         "adabound",
         "AdaBound",
@@ -216,15 +221,57 @@ CASES = [
     ),
     ("lars", "LARS", {"lr": 5.0, "nesterov": True}, of_optax("lars", lr=5.0, nesterov=True)),
     ("lamb", "LAMB", {"lr": 0.01, "weight_decay": 0.1}, of_optax("lamb", lr=0.01, weight_decay=0.1)),
-    ("novograd", "NovoGrad", {"lr": 0.01, "weight_decay": 0.1}, of_optax("novograd", lr=0.01, b1=0.95, b2=0.98, eps=1e-8, weight_decay=0.1)),
-    ("adanorm", "AdaNorm", {"lr": 0.01, "gamma": 0.8, "weight_decay": 0.1}, of_pytorch_optimizer("AdaNorm", lr=0.01, betas=(0.9, 0.999), r=0.8, weight_decay=0.1)),
-    ("came", "CAME", {"lr": 0.01, "weight_decay": 0.1, "clip": 0.5}, of_pytorch_optimizer("CAME", lr=0.01, weight_decay=0.1, clip_threshold=0.5)),
-    ("mars", "MARS", {"lr": 0.01, "weight_decay": 0.1, "gamma": 0.1}, of_pytorch_optimizer("MARS", lr=0.01, weight_decay=0.1, gamma=0.1, optimize_1d=True)),
-    ("prodigy", "Prodigy", {"d0": 1e-2, "weight_decay": 0.1}, of_optax("contrib.prodigy", lr=1.0, estim_lr0=1e-2, weight_decay=0.1)),
-    ("dadaptation", "DAdaptation", {"d0": 1e-2, "weight_decay": 0.1}, of_optax("contrib.dadapt_adamw", lr=1.0, estim_lr0=1e-2, weight_decay=0.1)),
+    (
+        "novograd",
+        "NovoGrad",
+        {"lr": 0.01, "weight_decay": 0.1},
+        of_optax("novograd", lr=0.01, b1=0.95, b2=0.98, eps=1e-8, weight_decay=0.1),
+    ),
+    (
+        "adanorm",
+        "AdaNorm",
+        {"lr": 0.01, "gamma": 0.8, "weight_decay": 0.1},
+        of_pytorch_optimizer("AdaNorm", lr=0.01, betas=(0.9, 0.999), r=0.8, weight_decay=0.1),
+    ),
+    (
+        "came",
+        "CAME",
+        {"lr": 0.01, "weight_decay": 0.1, "clip": 0.5},
+        of_pytorch_optimizer("CAME", lr=0.01, weight_decay=0.1, clip_threshold=0.5),
+    ),
+    (
+        "mars",
+        "MARS",
+        {"lr": 0.01, "weight_decay": 0.1, "gamma": 0.1},
+        of_pytorch_optimizer("MARS", lr=0.01, weight_decay=0.1, gamma=0.1, optimize_1d=True),
+    ),
+    (
+        "prodigy",
+        "Prodigy",
+        {"d0": 1e-2, "weight_decay": 0.1},
+        of_optax("contrib.prodigy", lr=1.0, estim_lr0=1e-2, weight_decay=0.1),
+    ),
+    (
+        "dadaptation",
+        "DAdaptation",
+        {"d0": 1e-2, "weight_decay": 0.1},
+        of_optax("contrib.dadapt_adamw", lr=1.0, estim_lr0=1e-2, weight_decay=0.1),
+    ),
     ("stable_adamw", "StableAdamW", {"lr": 0.02, "weight_decay": 0.1}, of_pytorch_optimizer("StableAdamW")),
-    ("ranger", "Ranger", {"lr": 0.02, "weight_decay": 0.1}, of_pytorch_optimizer("Ranger", lr=0.02, weight_decay=0.1, betas=(0.95, 0.999), eps=1e-5, degenerated_to_sgd=True)),
-    ("ranger", "Ranger", {"lr": 0.02, "betas": (0.9, 0.95), "k": 4, "alpha": 0.3}, of_pytorch_optimizer("Ranger", lr=0.02, betas=(0.9, 0.95), k=4, alpha=0.3, degenerated_to_sgd=True)),
+    (
+        "ranger",
+        "Ranger",
+        {"lr": 0.02, "weight_decay": 0.1},
+        of_pytorch_optimizer(
+            "Ranger", lr=0.02, weight_decay=0.1, betas=(0.95, 0.999), eps=1e-5, degenerated_to_sgd=True
+        ),
+    ),
+    (
+        "ranger",
+        "Ranger",
+        {"lr": 0.02, "betas": (0.9, 0.95), "k": 4, "alpha": 0.3},
+        of_pytorch_optimizer("Ranger", lr=0.02, betas=(0.9, 0.95), k=4, alpha=0.3, degenerated_to_sgd=True),
+    ),
     ("shampoo", "Shampoo", {"lr": 0.1, "weight_decay": 0.1}, of_pytorch_optimizer("Shampoo")),
     ("soap", "SOAP", {"lr": 0.02, "every": 100}, of_pytorch_optimizer("SOAP", lr=0.02, precondition_frequency=100)),
     (
@@ -242,7 +289,9 @@ CASES = [
 
 
 def show(value):
-    return str(value).replace(" ", "") if not isinstance(value, dict) else ",".join(f"{k}={v}" for k, v in value.items())
+    return (
+        str(value).replace(" ", "") if not isinstance(value, dict) else ",".join(f"{k}={v}" for k, v in value.items())
+    )
 
 
 @pytest.mark.parametrize(

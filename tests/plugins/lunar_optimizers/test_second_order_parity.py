@@ -29,7 +29,12 @@ CASES = [
         {"power": "hessian_power", "every": "update_period"},
     ),
     # Their clip p with a divisor h is our rho = p / gamma with gamma * h, at a rate smaller by gamma.
-    (Sophia, {"lr": 0.05, "gamma": 1.0, "rho": 0.02, "every": 2, "weight_decay": 0.1}, "SophiaH", {"rho": "p", "every": "update_period"}),
+    (
+        Sophia,
+        {"lr": 0.05, "gamma": 1.0, "rho": 0.02, "every": 2, "weight_decay": 0.1},
+        "SophiaH",
+        {"rho": "p", "every": "update_period"},
+    ),
 ]
 
 
