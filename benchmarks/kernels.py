@@ -278,9 +278,10 @@ def convolutional_step(batch: int, size: int) -> tuple[Function, Function]:
     shapes = [(16, 1, 3, 3), (16,), (32, 16, 3, 3), (32,), (64, flat), (64,), (10, 64), (10,)]
     arrays = [normal(*s) * np.float32(0.1) for s in shapes]
     images, labels = normal(batch, 1, size, size), rng.integers(0, 10, batch)
-    params, t_params = [lc.Tensor(a, requires_grad=True) for a in arrays], [
-        torch.from_numpy(a.copy()).requires_grad_() for a in arrays
-    ]
+    params, t_params = (
+        [lc.Tensor(a, requires_grad=True) for a in arrays],
+        [torch.from_numpy(a.copy()).requires_grad_() for a in arrays],
+    )
     x, y, tx, ty = lc.Tensor(images), lc.Tensor(labels), torch.from_numpy(images), torch.from_numpy(labels)
 
     def ours() -> Any:

@@ -293,9 +293,8 @@ class Tensor:
         try:
             self.data[where] = _raw(value)
         except (IndexError, ValueError) as exc:
-            shown = f"shape {tuple(np.shape(_raw(value)))}" if np.ndim(_raw(value)) else repr(value)
             kind = IndexingError if isinstance(exc, IndexError) else ShapeError
-            raise kind(f"x[...] = value: {shown} into a tensor of shape {self.shape}: {exc}") from exc
+            raise kind(f"writing into a tensor of shape {self.shape}: {exc}") from exc
         note_write(self.data)
 
     def assign_(self, value: Any) -> Tensor:

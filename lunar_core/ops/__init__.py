@@ -20,6 +20,22 @@ from .bitwise import (
     right_shift,
 )
 from .complexes import angle, imag, real
+from .activation_more import (
+    celu,
+    hardshrink,
+    hardsigmoid,
+    hardswish,
+    hardtanh,
+    log_sigmoid,
+    mish,
+    prelu,
+    relu6,
+    selu,
+    softshrink,
+    softsign,
+    sparsemax,
+    tanhshrink,
+)
 from .conv import channel_sum, conv1d, conv2d, conv2d_input_grad, conv2d_weight_grad, conv_transpose2d
 from .decompositions import cholesky, eigh, eigvalsh, qr, svd, svdvals
 from .cross_entropy import bce_with_logits, cross_entropy, cross_entropy_grad

@@ -9,6 +9,8 @@ from lunar_core.contracts.layer import Layer
 from lunar_core.errors import HyperparameterError, IndexingError
 from lunar_core.module import Module
 
+from .auto_initializer import follow_activations
+
 
 class Sequential(Layer):
     """``layers[-1](... layers[1](layers[0](x)))``.
@@ -23,13 +25,15 @@ class Sequential(Layer):
     def __init__(self, *layers: Any) -> None:
         if len(layers) == 1 and isinstance(layers[0], (list, tuple)):
             layers = tuple(layers[0])
-        for layer in layers:
-            self.append(layer)
+        for position, layer in enumerate(layers):
+            setattr(self, str(position), _checked(layer, position))
+        follow_activations(self.layers)
 
     def append(self, layer: Module) -> Sequential:
         """Add a module at the end; returns self."""
         position = len(self)
         setattr(self, str(position), _checked(layer, position))
+        follow_activations(self.layers)
         return self
 
     @property

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import numpy as np
 
 from lunar_core.component import field, in_range, non_negative, positive
@@ -44,7 +46,7 @@ class Adafactor(Optimizer):
     clip: float = field(default=1.0, validator=positive, doc="largest root mean square of a step before scaling")
     weight_decay: float = shrinkage()
 
-    state = {"r": _rows, "c": _columns, "v": _elements}
+    state: ClassVar = {"r": _rows, "c": _columns, "v": _elements}
     elementwise = False
 
     @staticmethod

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import numpy as np
 
 from lunar_core.contracts.optimizer import Optimizer
@@ -29,7 +31,7 @@ class AdaNorm(Optimizer):
     eps: float = small(1e-8)
     weight_decay: float = shrinkage()
 
-    state = {"m": 0.0, "v": 0.0, "e": one_number}
+    state: ClassVar = {"m": 0.0, "v": 0.0, "e": one_number}
     elementwise = False
 
     @staticmethod

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import numpy as np
 
 from lunar_core.component import field, non_negative, positive
@@ -50,7 +52,7 @@ class CAME(Optimizer):
     clip: float = field(default=1.0, validator=positive, doc="largest root mean square of a step")
     weight_decay: float = shrinkage()
 
-    state = {"m": 0.0, "r": _rows, "c": _columns, "v": _elements, "s_r": _rows, "s_c": _columns}
+    state: ClassVar = {"m": 0.0, "r": _rows, "c": _columns, "v": _elements, "s_r": _rows, "s_c": _columns}
     elementwise = False
 
     @staticmethod

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import numpy as np
 
 from lunar_core.component import field, positive
@@ -37,7 +39,7 @@ class GaLore(Optimizer):
     eps: float = small(1e-6)
     weight_decay: float = shrinkage()
 
-    state = {"projection": nothing, "m": nothing, "v": nothing}
+    state: ClassVar = {"projection": nothing, "m": nothing, "v": nothing}
     elementwise = False
 
     @staticmethod

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -57,7 +57,7 @@ class LBFGS(Optimizer):
     last_t: float = field(default=0.0, init=False, config=False, doc="length of the last step, in directions")
     scale: float = field(default=1.0, init=False, config=False, doc="first guess of the inverse Hessian's diagonal")
 
-    state = {"direction": nothing, "gradient": nothing, "y": _history, "s": _history}
+    state: ClassVar = {"direction": nothing, "gradient": nothing, "y": _history, "s": _history}
     elementwise = False
 
     def step(self, closure: Callable[[], Any] | None = None) -> Any:

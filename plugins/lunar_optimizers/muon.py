@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from lunar_core.component import field, non_negative, positive
 from lunar_core.contracts.optimizer import Optimizer
 
@@ -61,7 +63,7 @@ class Muon(Optimizer):
     adam_betas: tuple[float, float] = moments(0.9, 0.999)
     adam_weight_decay: float = shrinkage()
 
-    state = {"m": 0.0, "v": _squares}
+    state: ClassVar = {"m": 0.0, "v": _squares}
     elementwise = False
 
     @staticmethod

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from typing import ClassVar
 
 import numpy as np
 
@@ -52,7 +53,7 @@ class NAdam(Optimizer):
     decoupled_weight_decay: bool = decoupling()
 
     state = ("m", "v")
-    numbers = {"product": momentum_product}
+    numbers: ClassVar = {"product": momentum_product}
 
     @staticmethod
     def update(p, g, m, v, *, lr, betas, eps, momentum_decay, weight_decay, decoupled_weight_decay, step, product):

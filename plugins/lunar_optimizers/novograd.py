@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import numpy as np
 
 from lunar_core.component import field, non_negative
@@ -27,7 +29,7 @@ class NovoGrad(Optimizer):
     eps: float = small(1e-8)
     weight_decay: float = field(default=0.0, validator=non_negative, doc="weight of the parameter in the momentum")
 
-    state = {"m": 0.0, "v": one_number}
+    state: ClassVar = {"m": 0.0, "v": one_number}
     elementwise = False
 
     @staticmethod

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import numpy as np
 
 from lunar_core.component import field, positive
@@ -39,7 +41,7 @@ class Shampoo(Optimizer):
     max_size: int = field(default=4096, validator=positive, doc="longest axis that is preconditioned")
     weight_decay: float = penalty()
 
-    state = {"m": 0.0, "statistics": nothing, "roots": nothing}
+    state: ClassVar = {"m": 0.0, "statistics": nothing, "roots": nothing}
     elementwise = False
 
     @staticmethod

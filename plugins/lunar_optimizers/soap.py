@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import numpy as np
 
 from lunar_core.component import field, in_range, positive
@@ -43,7 +45,7 @@ class SOAP(Optimizer):
     every: int = field(default=10, validator=positive, doc="steps between two changes of the basis")
     max_size: int = field(default=10000, validator=positive, doc="longest axis that is turned")
 
-    state = {"m": 0.0, "v": 0.0, "statistics": nothing, "bases": nothing}
+    state: ClassVar = {"m": 0.0, "v": 0.0, "statistics": nothing, "bases": nothing}
     elementwise = False
 
     @staticmethod

@@ -437,3 +437,11 @@ def test_a_tracer_sees_the_ops_of_every_thread():
     finally:
         slot.tracer = None
     assert len(seen) == 2000
+
+
+def test_a_mode_refuses_to_decorate_a_generator_whose_body_it_could_not_cover():
+    with pytest.raises(GradientError, match=r"@no_grad\(\) on the generator batches\(\)"):
+
+        @lc.no_grad()
+        def batches():
+            yield 1

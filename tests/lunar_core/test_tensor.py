@@ -165,9 +165,9 @@ def test_casts_are_differentiable():
     assert x.grad.dtype == np.float32 and x.grad.tolist() == [2, 4]
 
 
-def test_a_write_that_does_not_fit_names_both_shapes():
+def test_a_write_that_does_not_fit_is_an_error_of_its_kind():
     x = lc.tensor([1, 2, 3])
-    with pytest.raises(ShapeError, match=r"shape \(3,\) into a tensor of shape \(3,\)"):
+    with pytest.raises(ShapeError, match=r"tensor of shape \(3,\): .*\(3,\) into shape \(2,\)"):
         x[0:2] = [1, 2, 3]
     with pytest.raises(IndexingError, match="out of bounds"):
         x[5] = 1

@@ -1,5 +1,6 @@
 """The provider oneDNN: what it takes over, that it agrees with the reference over the ops' sample tables, and its life."""
 
+import os
 import subprocess
 import sys
 import textwrap
@@ -7,6 +8,7 @@ import threading
 
 import numpy as np
 import pytest
+from agreement import LAYOUTS, assert_close, lay, reference, single
 from lunar_kernels import convolution, normalization, plans, products, threads
 from lunar_kernels.library import library
 from lunar_kernels.onednn import OneDNN, provider
@@ -15,8 +17,6 @@ import lunar_core as lc
 from lunar_core import kernels, ops
 from lunar_core.errors import HyperparameterError
 from lunar_core.op import OPS
-
-from .conftest import LAYOUTS, assert_close, lay, reference, single
 
 # samples in which oneDNN has nothing fast; at these the reference computes
 LEFT_TO_THE_REFERENCE = {
@@ -57,7 +57,8 @@ def test_an_op_agrees_with_the_reference_in_every_layout_of_its_inputs(name, lay
     op, plain = OPS[name], reference(name)
     for number, sample in enumerate(op.samples()):
         arrays = [
-            lay(single(a), layout) if isinstance(a, np.ndarray) and a.ndim > 1 and a.size else single(a) for a in sample.args
+            lay(single(a), layout) if isinstance(a, np.ndarray) and a.ndim > 1 and a.size else single(a)
+            for a in sample.args
         ]
         got = op(*arrays, **sample.static)
         assert_close(got, plain(*sample.args, **sample.static), about=f"{name} sample {number} {layout}")
@@ -67,9 +68,7 @@ def test_an_op_agrees_with_the_reference_in_every_layout_of_its_inputs(name, lay
 def test_a_kernel_leaves_other_dtypes_to_the_reference(name, eager):
     for dtype in (np.float64, np.float16, np.dtype(">f4")):
         sample = OPS[name].samples()[0]
-        arrays = [
-            a.astype(dtype) if isinstance(a, np.ndarray) and a.dtype.kind == "f" else a for a in sample.args
-        ]
+        arrays = [a.astype(dtype) if isinstance(a, np.ndarray) and a.dtype.kind == "f" else a for a in sample.args]
         assert eager.kernels[name](*arrays, **sample.static) is NotImplemented
 
 
@@ -109,7 +108,9 @@ def test_the_convolutions_of_real_networks_run_in_onednn(onednn, x_shape, w_shap
         assert got.transpose(0, 2, 3, 1).flags.c_contiguous
         gx = convolution.conv2d_input_grad(lay(single(g), layout), single(w), size=x_shape[2:], **static)
         assert_close(gx, reference("conv2d_input_grad")(g, w, size=x_shape[2:], **static))
-        gw = convolution.conv2d_weight_grad(lay(single(x), layout), lay(single(g), layout), kernel=w_shape[2:], **static)
+        gw = convolution.conv2d_weight_grad(
+            lay(single(x), layout), lay(single(g), layout), kernel=w_shape[2:], **static
+        )
         assert_close(gw, reference("conv2d_weight_grad")(x, g, kernel=w_shape[2:], **static))
         assert gw.flags.c_contiguous
 
@@ -164,8 +165,6 @@ def test_float32_gradients_by_the_kernels_agree_with_float64_by_the_reference(ea
 
 def run_python(text, **environment):
     """The output of a fresh interpreter."""
-    import os
-
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), **environment}
     done = subprocess.run(
         [sys.executable, "-c", textwrap.dedent(text)], env=environment, capture_output=True, text=True, timeout=120
@@ -351,7 +350,6 @@ def test_large_offsets_do_not_spoil_the_statistics(onednn):
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
 @pytest.mark.parametrize("name", ["max_pool2d", "max_pool2d_with_index", "softmax", "avg_pool2d", "conv2d"])
 def test_values_that_are_no_numbers_mean_what_they_mean_in_the_reference(onednn, name, value):
-    rng = np.random.default_rng(0)
     for position in range(0, 40, 3):
         for sample in OPS[name].samples()[:3]:
             x = single(sample.args[0]).copy(order="K")
@@ -365,4 +363,3 @@ def test_values_that_are_no_numbers_mean_what_they_mean_in_the_reference(onednn,
                 got, expected = OPS[name](x, *rest, **sample.static), reference(name)(x, *rest, **sample.static)
             for a, b in zip(*[v if isinstance(v, tuple) else (v,) for v in (got, expected)]):
                 np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6)
-    del rng
