@@ -29,12 +29,17 @@ for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ[variable] = str(options.threads)  # read when the libraries are loaded
 
 import numpy as np
-import torch
-import torch.nn.functional as tf
 
 import lunar_core as lc
 from lunar_core import kernels, ops
 from lunar_core.op import OPS
+
+kernels.status()  # finds the providers; what they bring is loaded before PyTorch brings its own
+for _provider in kernels.providers.active():
+    getattr(_provider, "describe", dict)()
+
+import torch
+import torch.nn.functional as tf
 
 torch.set_num_threads(options.threads)
 rng = np.random.default_rng(0)
@@ -168,9 +173,8 @@ def pools() -> None:
         tx = torch.from_numpy(x).requires_grad_()
         with torch.no_grad():
             counts = tuple(tf.max_pool2d(tx, kernel_size, stride, padding).shape[2:])
-        static = {
-            "kernel": (kernel_size,) * 2, "stride": (stride,) * 2, "padding": (padding,) * 2, "dilation": (1, 1), "counts": counts,
-        }  # fmt: skip
+        static = {"kernel": (kernel_size,) * 2, "stride": (stride,) * 2, "padding": (padding,) * 2, "counts": counts}
+        static["dilation"] = (1, 1)
         x, g = channels_last(x), channels_last(normal(*shape[:2], *counts))
         _, index = reference("max_pool2d_with_index")(x, **static)
         pool = (kernel_size, stride, padding)
@@ -185,10 +189,10 @@ def pools() -> None:
 
         tg, (_, places) = torch.from_numpy(np.ascontiguousarray(g)), indexed()
         k, s, p = ([n, n] for n in pool)
-        back = torch.ops.aten.max_pool2d_with_indices_backward
+        arguments = (tg, tx.detach(), k, s, p, [1, 1], False, places)
 
-        def spread(args: Any = (tg, tx.detach(), k, s, p, [1, 1], False, places)) -> Any:
-            return back(*args)
+        def spread(args: Any = arguments) -> Any:
+            return torch.ops.aten.max_pool2d_with_indices_backward(*args)
 
         row(name, "max_pool2d", (x,), static, plain)
         row(f"{name}, with positions", "max_pool2d_with_index", (x,), static, indexed)
@@ -257,7 +261,8 @@ def products() -> None:
         row(f"linear {name}, weight gradient", "matmul", (g.T, x), {}, lambda t=(tg.T, tx): torch.mm(*t))  # type: ignore[misc]
     for size in (256, 512, 1024):
         x, y = normal(size, size), normal(size, size)
-        row(f"matmul {size}", "matmul", (x, y), {}, lambda t=(torch.from_numpy(x), torch.from_numpy(y)): torch.mm(*t))  # type: ignore[misc]
+        tx, ty = torch.from_numpy(x), torch.from_numpy(y)
+        row(f"matmul {size}", "matmul", (x, y), {}, lambda t=(tx, ty): torch.mm(*t))  # type: ignore[misc]
     for batch, heads, length, width in [(12, 4, 64, 32), (8, 3, 197, 64), (1, 12, 128, 64)]:
         q, k = (normal(batch, length, heads, width) for _ in range(2))
         tq, tk = (torch.from_numpy(a).transpose(1, 2) for a in (q, k))

@@ -1,13 +1,12 @@
 """Pooling of images by oneDNN, channels-last: maxima with and without positions, averages, and their adjoints.
 
-oneDNN's maximum passes over NaN, and its lowest value is the lowest finite number. Images that hold anything but finite
-numbers are therefore left to the reference, whose NaN is NaN; one pass over the images, a fraction of the pooling, finds
-that out.
+oneDNN's maximum passes over NaN, and starts from the lowest finite number instead of minus infinity. Images with NaN are
+therefore left to the reference, and windows with nothing above that number too; a pass over the images and one over the
+results, a fraction of the pooling, find them.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from typing import Any
 
@@ -18,12 +17,17 @@ from .dnnl import API, Handle, Unsupported
 from .plans import FLOAT32, Plan, Plans, Run, channels_last, image_operand, images_like
 
 _BYTE = np.dtype(np.uint8)
+_LOWEST = np.finfo(np.float32).min
 
 
-def all_finite(x: Any) -> bool:
-    """Whether the sum of squares is a finite number: not where there is NaN or infinity, nor for values beyond 1e16."""
-    flat = x.transpose(0, 2, 3, 1).reshape(-1)
-    return math.isfinite(flat.dot(flat))
+def _has_nan(x: Any) -> bool:
+    largest = np.maximum.reduce(x.transpose(0, 2, 3, 1).reshape(-1))  # NaN if there is one
+    return bool(largest != largest)
+
+
+def _has_lowest(y: Any) -> bool:
+    """Whether a result is the number that oneDNN's maximum starts from."""
+    return bool(np.minimum.reduce(y.transpose(0, 2, 3, 1).reshape(-1)) <= _LOWEST)
 
 
 class _Windows:
@@ -83,11 +87,11 @@ def _max_plan(api: API, key: Any) -> Run:
     run, out_shape = plan.finish(), windows.y
 
     def pool(x: Any) -> Any:
-        if not all_finite(x):
+        if _has_nan(x):
             return NotImplemented
         out = images_like(out_shape)
         run(x, out)
-        return out
+        return NotImplemented if _has_lowest(out) else out
 
     return pool
 
@@ -107,11 +111,11 @@ def _max_index_plan(api: API, key: Any) -> Run:
     run, out_shape = plan.finish(), windows.y
 
     def pool(x: Any) -> Any:
-        if not all_finite(x):
+        if _has_nan(x):
             return NotImplemented
         out, index = images_like(out_shape), images_like(out_shape, _BYTE)
         run(x, out, index)
-        return out, index
+        return NotImplemented if _has_lowest(out) else (out, index)
 
     return pool
 

@@ -6,6 +6,7 @@ from typing import ClassVar
 
 import numpy as np
 
+from lunar_core import backend
 from lunar_core.component import field, in_range, non_negative, positive
 from lunar_core.contracts.optimizer import Optimizer
 
@@ -51,15 +52,16 @@ class Adafactor(Optimizer):
 
     @staticmethod
     def update(p, g, r, c, v, *, lr, beta2_decay, eps, least_scale, clip, weight_decay, step):
+        xp = backend.of(g).xp
         eps = float(np.finfo(p.dtype).eps) if eps is None else eps
-        alpha = np.maximum(least_scale, rms(p)) * min(lr, 1 / step**0.5)
+        alpha = xp.maximum(least_scale, rms(p)) * min(lr, 1 / step**0.5)
         p, g = decayed(p, g, lr, weight_decay, True)
         b, squared = step**beta2_decay, g * g
         if p.ndim > 1:
             r = r + b * (squared.mean(axis=-1, keepdims=True) - r)
             c = c + b * (squared.mean(axis=-2, keepdims=True) - c)
-            estimate = r * c / np.maximum(r.mean(axis=-2, keepdims=True), eps)
+            estimate = r * c / xp.maximum(r.mean(axis=-2, keepdims=True), eps)
         else:
             estimate = v = v + b * (squared - v)
-        u = g / np.sqrt(np.maximum(estimate, eps * eps))
-        return p - (alpha / np.maximum(1.0, rms(u) / clip)).astype(u.dtype) * u, r, c, v
+        u = g / xp.sqrt(xp.maximum(estimate, eps * eps))
+        return p - (alpha / xp.maximum(1.0, rms(u) / clip)).astype(u.dtype) * u, r, c, v

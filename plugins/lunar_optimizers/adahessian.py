@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-
 from lunar_core.component import field, in_range
 
 from .hyperparameters import decayed, moments, rate, shrinkage, small
@@ -36,7 +34,7 @@ class AdaHessian(SecondOrder):
 
     def refine(self, estimate: Any) -> Any:
         if self.spatial_average and estimate.ndim == 4:
-            return np.abs(estimate).mean(axis=(2, 3), keepdims=True)
+            return abs(estimate).mean(axis=(2, 3), keepdims=True)
         return estimate
 
     @staticmethod

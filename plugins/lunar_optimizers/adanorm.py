@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-import numpy as np
-
+from lunar_core import backend
 from lunar_core.contracts.optimizer import Optimizer
 
 from .arrays import norm, one_number
@@ -36,11 +35,12 @@ class AdaNorm(Optimizer):
 
     @staticmethod
     def update(p, g, m, v, e, *, lr, betas, gamma, eps, weight_decay, step):
+        xp = backend.of(g).xp
         p, g = decayed(p, g, lr, weight_decay, True)
         size = norm(g)
         e = gamma * e + (1 - gamma) * size
-        lifted = g * np.where(size > 0, np.maximum(1.0, e / np.where(size > 0, size, 1.0)), 1.0).astype(e.dtype)
+        lifted = g * xp.where(size > 0, xp.maximum(1.0, e / xp.where(size > 0, size, 1.0)), 1.0).astype(e.dtype)
         m = betas[0] * m + (1 - betas[0]) * lifted
         v = betas[1] * v + (1 - betas[1]) * g * g
-        root = (np.sqrt(v) + eps) / (1 - betas[1] ** step) ** 0.5
+        root = (xp.sqrt(v) + eps) / (1 - betas[1] ** step) ** 0.5
         return p - lr / (1 - betas[0] ** step) * m / root, m, v, e

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-import numpy as np
+from lunar_gradient_processors.clipping import AdaptiveClip
 
 from lunar_core.component import field, positive
 
@@ -17,15 +15,14 @@ class AdaptiveGradientClipping(GradientWrapper):
         g = g * min(1, clip * max(|p|, eps) / |g|)           (norms over all axes but the first; whole for vectors)
 
     Brock et al., High-Performance Large-Scale Image Recognition Without Normalization (2021), arXiv:2102.06171,
-    equation 3, for weights of shape (out, in, ...). The paper leaves the final layer out: train that by another part
-    of :class:`~lunar_optimizers.hybrid.Hybrid`.
+    equation 3, for weights of shape (out, in, ...). The paper leaves the final layer out: ``skip`` are the glob
+    patterns of names that stay. The gradient processor :class:`~lunar_gradient_processors.clipping.AdaptiveClip`, for
+    loops without a Trainer.
     """
 
     clip: float = field(default=0.01, validator=positive, doc="largest norm of a gradient per norm of the weights")
     eps: float = field(default=1e-3, validator=positive, doc="least norm that weights count as")
+    skip: tuple[str, ...] = field(default=(), doc="globs over names that are left alone")
 
-    def process(self, p: Any, g: Any) -> Any:
-        axes = tuple(range(1, g.ndim)) if g.ndim > 1 else None
-        bound = self.clip * np.maximum(np.sqrt(np.sum(p * p, axis=axes, keepdims=True)), self.eps)
-        size = np.sqrt(np.sum(g * g, axis=axes, keepdims=True))
-        return np.where(size > bound, g * (bound / np.maximum(size, 1e-6)), g)
+    def processor(self) -> AdaptiveClip:
+        return AdaptiveClip(ratio=self.clip, eps=self.eps, skip=self.skip)

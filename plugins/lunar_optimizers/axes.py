@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-import numpy as np
+from lunar_core import backend
 
 
 def matrix_axes(shape: Sequence[int], limit: int, vectors: bool = True) -> list[int]:
@@ -18,15 +18,16 @@ def matrix_axes(shape: Sequence[int], limit: int, vectors: bool = True) -> list[
 def pack(matrices: Iterable[Any], like: Any) -> Any:
     """Square matrices as one vector."""
     parts = [m.ravel() for m in matrices]
-    return np.concatenate(parts) if parts else np.zeros_like(like, shape=(0,))
+    xp = backend.of(like).xp
+    return xp.concatenate(parts) if parts else xp.zeros_like(like, shape=(0,))
 
 
 def unpack(vector: Any, shape: Sequence[int], axes: Sequence[int]) -> list[Any]:
     """The square matrices of ``axes`` that :func:`pack` put together; zeros where the vector is empty still."""
-    matrices, at = [], 0
+    matrices, at, xp = [], 0, backend.of(vector).xp
     for axis in axes:
         n = shape[axis]
-        part = vector[at : at + n * n] if vector.size else np.zeros_like(vector, shape=(n * n,))
+        part = vector[at : at + n * n] if vector.size else xp.zeros_like(vector, shape=(n * n,))
         matrices.append(part.reshape(n, n))
         at += n * n
     return matrices
@@ -34,10 +35,11 @@ def unpack(vector: Any, shape: Sequence[int], axes: Sequence[int]) -> list[Any]:
 
 def gram(g: Any, axis: int) -> Any:
     """The (n, n) matrix of inner products of the slices along ``axis``."""
-    flat = np.moveaxis(g, axis, 0).reshape(g.shape[axis], -1)
+    flat = backend.of(g).xp.moveaxis(g, axis, 0).reshape(g.shape[axis], -1)
     return flat @ flat.T
 
 
 def along(g: Any, matrix: Any, axis: int) -> Any:
     """``matrix`` applied along ``axis``: result[..., i, ...] = sum over j of matrix[i, j] * g[..., j, ...]."""
-    return np.moveaxis(np.tensordot(matrix, g, axes=(1, axis)), 0, axis)
+    xp = backend.of(g).xp
+    return xp.moveaxis(xp.tensordot(matrix, g, axes=(1, axis)), 0, axis)

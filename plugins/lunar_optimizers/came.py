@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-import numpy as np
-
+from lunar_core import backend
 from lunar_core.component import field, non_negative, positive
 from lunar_core.contracts.optimizer import Optimizer
 
@@ -28,7 +27,8 @@ def _elements(p):
 def _root(row, column):
     """One over the root of the factored estimate."""
     scaled = row / row.mean(axis=-1, keepdims=True)
-    return 1 / (np.sqrt(scaled)[..., None] * np.sqrt(column)[..., None, :])
+    xp = backend.of(row).xp
+    return 1 / (xp.sqrt(scaled)[..., None] * xp.sqrt(column)[..., None, :])
 
 
 class CAME(Optimizer):
@@ -57,6 +57,7 @@ class CAME(Optimizer):
 
     @staticmethod
     def update(p, g, m, r, c, v, s_r, s_c, *, lr, betas, eps, clip, weight_decay):
+        xp = backend.of(g).xp
         p, g = decayed(p, g, lr, weight_decay, True)
         squared = g * g + eps[0]
         if p.ndim > 1:
@@ -65,8 +66,8 @@ class CAME(Optimizer):
             u = g * _root(r, c)
         else:
             v = betas[1] * v + (1 - betas[1]) * squared
-            u = g / np.sqrt(v)
-        u = u / np.maximum(1.0, rms(u) / clip)
+            u = g / xp.sqrt(v)
+        u = u / xp.maximum(1.0, rms(u) / clip)
         m = betas[0] * m + (1 - betas[0]) * u
         if p.ndim > 1:
             unsteady = (u - m) ** 2 + eps[1]

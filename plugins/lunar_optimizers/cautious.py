@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-import numpy as np
-
 from lunar_core.autograd import note_write
 from lunar_core.component import field, positive
 
@@ -34,7 +32,7 @@ class Cautious(Wrapper):
             data = place.entry.data
             d = data.astype(place.buffer.state_dtype) - old
             agrees = (d * place.gradient < 0).astype(d.dtype)
-            data[...] = old + d * agrees / np.maximum(agrees.mean(), self.floor)
+            data[...] = old + d * agrees / place.buffer.xp.maximum(agrees.mean(), self.floor)
             note_write(data)
         self._count += 1
         return loss

@@ -53,11 +53,11 @@ class DAdaptation(Optimizer):
             group.values.update(count=count, rate=d * group.values["lr"] * correction)
         agreed = size = 0.0
         for place in ready(self):
-            values, g = place.group.values, place.gradient
+            values, g, xp = place.group.values, place.gradient, place.buffer.xp
             s, v = state_of(self, place, "s"), state_of(self, place, "v")
-            agreed += values["rate"] * float(np.sum(g * np.where(s == 0, s, s / (np.sqrt(v) + values["eps"]))))
+            agreed += values["rate"] * float((g * xp.where(s == 0, s, s / (xp.sqrt(v) + values["eps"]))).sum())
             s[...] = b * s + (1 - b) * values["rate"] * g
-            size += float(np.sum(np.abs(s)))
+            size += float(abs(s).sum())
         r = b * first["r"] + (1 - b) * agreed
         if size:
             d = max(d, r / ((1 - b) * size))

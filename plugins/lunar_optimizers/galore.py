@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-import numpy as np
-
+from lunar_core import backend
 from lunar_core.component import field, positive
 from lunar_core.contracts.optimizer import Optimizer
 
@@ -15,7 +14,7 @@ from .hyperparameters import decayed, moments, rate, shrinkage, small
 
 def _subspace(g, rank):
     """Orthonormal columns that span the leading singular directions of the shorter side."""
-    left, _, right = np.linalg.svd(g, full_matrices=False)
+    left, _, right = backend.of(g).xp.linalg.svd(g, full_matrices=False)
     return right[:rank].T if g.shape[0] >= g.shape[1] else left[:, :rank]
 
 
@@ -44,6 +43,7 @@ class GaLore(Optimizer):
 
     @staticmethod
     def update(p, g, projection, m, v, *, lr, rank, every, scale, betas, eps, weight_decay, step):
+        xp = backend.of(g).xp
         low, tall = g.ndim == 2 and min(g.shape) > rank, g.ndim == 2 and g.shape[0] >= g.shape[1]
         r = g
         if low:
@@ -52,7 +52,7 @@ class GaLore(Optimizer):
             r = g @ projection if tall else projection.T @ g
         m = betas[0] * m + (1 - betas[0]) * r if step > 1 else (1 - betas[0]) * r
         v = betas[1] * v + (1 - betas[1]) * r * r if step > 1 else (1 - betas[1]) * r * r
-        u = lr * (1 - betas[1] ** step) ** 0.5 / (1 - betas[0] ** step) * m / (np.sqrt(v) + eps)
+        u = lr * (1 - betas[1] ** step) ** 0.5 / (1 - betas[0] ** step) * m / (xp.sqrt(v) + eps)
         if low:
             u = scale * (u @ projection.T if tall else projection @ u)
         p, g = decayed(p - u, g, lr, weight_decay, True)

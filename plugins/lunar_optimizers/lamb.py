@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import numpy as np
-
+from lunar_core import backend
 from lunar_core.component import field, non_negative
 from lunar_core.contracts.optimizer import Optimizer
 
@@ -33,7 +32,8 @@ class LAMB(Optimizer):
 
     @staticmethod
     def update(p, g, m, v, *, lr, betas, eps, weight_decay, adapt, step):
+        xp = backend.of(g).xp
         m = betas[0] * m + (1 - betas[0]) * g
         v = betas[1] * v + (1 - betas[1]) * g * g
-        u = m / (1 - betas[0] ** step) / (np.sqrt(v / (1 - betas[1] ** step)) + eps) + weight_decay * p
+        u = m / (1 - betas[0] ** step) / (xp.sqrt(v / (1 - betas[1] ** step)) + eps) + weight_decay * p
         return p - lr * (trust_ratio(p, u) if adapt else 1.0) * u, m, v

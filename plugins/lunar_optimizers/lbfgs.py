@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, ClassVar
 
-import numpy as np
-
+from lunar_core import backend
 from lunar_core.autograd import note_write
 from lunar_core.component import field, non_negative, one_of, positive
 from lunar_core.contracts.optimizer import Optimizer
@@ -15,7 +14,7 @@ from lunar_core.errors import HyperparameterError
 from .arrays import nothing, state_array
 from .entries import evaluated, places
 from .hyperparameters import rate
-from .line_search import Point, strong_wolfe
+from .line_search import Point, dot, strong_wolfe
 
 
 def _history(p: Any) -> Any:
@@ -70,7 +69,7 @@ class LBFGS(Optimizer):
         result = evaluated(closure)
         loss, g = float(result), self._gradient()
         calls = 1
-        if not float(np.max(np.abs(g))) > tolerance:
+        if not float(abs(g).max()) > tolerance:
             return result
         d, before, ys, ss = self._recall(g)
         t = values["last_t"]
@@ -78,15 +77,15 @@ class LBFGS(Optimizer):
             values["iterations"] += 1
             if values["iterations"] == 1:
                 d = -g
-                t = min(1.0, 1.0 / float(np.sum(np.abs(g)))) * values["lr"]
+                t = min(1.0, 1.0 / float(abs(g).sum())) * values["lr"]
             else:
                 y, s = g - before, d * t
-                if float(np.vdot(y, s)) > 1e-10:
+                if dot(y, s) > 1e-10:
                     ys, ss = [*ys, y][-values["history"] :], [*ss, s][-values["history"] :]
-                    values["scale"] = float(np.vdot(y, s)) / float(np.vdot(y, y))
+                    values["scale"] = dot(y, s) / dot(y, y)
                 d, t = two_loops(g, ys, ss, values["scale"]), values["lr"]
             before, loss_before = g, loss
-            slope = float(np.vdot(g, d))
+            slope = dot(g, d)
             if slope > -values["tolerance_change"]:
                 break
             origin = self._parameters()
@@ -106,9 +105,9 @@ class LBFGS(Optimizer):
                     break
                 loss, g = float(evaluated(closure)), self._gradient()
                 calls += 1
-            small = float(np.max(np.abs(d * t))) <= values["tolerance_change"]
+            small = float(abs(d * t).max()) <= values["tolerance_change"]
             still = abs(loss - loss_before) < values["tolerance_change"]
-            if calls >= limit or not float(np.max(np.abs(g))) > tolerance or small or still:
+            if calls >= limit or not float(abs(g).max()) > tolerance or small or still:
                 break
         values["last_t"] = t
         self._keep(d, before, ys, ss)
@@ -117,15 +116,15 @@ class LBFGS(Optimizer):
     # -- all parameters as one vector -----------------------------------------------------------------------------------
 
     def _parameters(self) -> Any:
-        return np.concatenate([place.entry.data.ravel() for place in places(self)])
+        return concatenated([place.entry.data.ravel() for place in places(self)])
 
     def _gradient(self) -> Any:
         parts = []
         for place in places(self):
             entry = place.entry
             has = entry.leaf is not None and entry.leaf.grad is not None
-            parts.append((entry.grad if has else np.zeros_like(entry.data)).ravel())
-        return np.concatenate(parts)
+            parts.append((entry.grad if has else 0 * entry.data).ravel())
+        return concatenated(parts)
 
     def _write(self, vector: Any) -> None:
         at = 0
@@ -139,9 +138,9 @@ class LBFGS(Optimizer):
         own = [place.entry.own for place in places(self)]
         if not self.groups[0].values["iterations"]:
             return like, like, [], []
-        d, g = (np.concatenate([o[name].ravel() for o in own]) for name in ("direction", "gradient"))
+        d, g = (concatenated([o[name].ravel() for o in own]) for name in ("direction", "gradient"))
         count = own[0]["y"].shape[0]
-        ys, ss = ([np.concatenate([o[name][i].ravel() for o in own]) for i in range(count)] for name in ("y", "s"))
+        ys, ss = ([concatenated([o[name][i].ravel() for o in own]) for i in range(count)] for name in ("y", "s"))
         return d, g, ys, ss
 
     def _keep(self, d: Any, g: Any, ys: list[Any], ss: list[Any]) -> None:
@@ -153,9 +152,13 @@ class LBFGS(Optimizer):
             entry.own["direction"], entry.own["gradient"] = d[part].reshape(shape), g[part].reshape(shape)
             for name, vectors in (("y", ys), ("s", ss)):
                 stacked = [v[part].reshape(shape) for v in vectors]
-                entry.own[name] = np.stack(stacked) if stacked else entry.own[name][:0]
+                entry.own[name] = place.buffer.xp.stack(stacked) if stacked else entry.own[name][:0]
         for buffer in self.groups[0].buffers:
             buffer.step = (buffer.step or 0) + 1
+
+
+def concatenated(parts: list[Any]) -> Any:
+    return backend.of(parts[0]).xp.concatenate(parts)
 
 
 def two_loops(g: Any, ys: list[Any], ss: list[Any], scale: float) -> Any:
@@ -163,11 +166,11 @@ def two_loops(g: Any, ys: list[Any], ss: list[Any], scale: float) -> Any:
     q = -g
     kept = []
     for y, s in zip(reversed(ys), reversed(ss)):
-        inverse = 1.0 / float(np.vdot(y, s))
-        share = inverse * float(np.vdot(s, q))
+        inverse = 1.0 / dot(y, s)
+        share = inverse * dot(s, q)
         q = q - share * y
         kept.append((inverse, share))
     q = scale * q
     for y, s, (inverse, share) in zip(ys, ss, reversed(kept)):
-        q = q + (share - inverse * float(np.vdot(y, q))) * s
+        q = q + (share - inverse * dot(y, q)) * s
     return q

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-import numpy as np
+from lunar_core import backend
 
 
 class Point(NamedTuple):
@@ -15,6 +15,11 @@ class Point(NamedTuple):
     f: float
     g: Any
     slope: float
+
+
+def dot(a: Any, b: Any) -> float:
+    """The inner product of two vectors, as a number."""
+    return float(backend.of(a).xp.vdot(a, b))
 
 
 def strong_wolfe(
@@ -34,11 +39,11 @@ def strong_wolfe(
     safeguards of PyTorch's port of minFunc. ``objective(t)`` gives value and gradient at ``t``; ``start`` is the point
     at 0. After ``limit`` evaluations the best point found is taken.
     """
-    length = float(np.max(np.abs(direction)))
+    length = float(abs(direction).max())
 
     def evaluate(t: float) -> Point:
         f, g = objective(t)
-        return Point(t, f, g, float(np.vdot(g, direction)))
+        return Point(t, f, g, dot(g, direction))
 
     before, now = start, evaluate(t)
     count, done = 1, False

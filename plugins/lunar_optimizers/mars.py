@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import numpy as np
-
+from lunar_core import backend
 from lunar_core.component import field, non_negative
 from lunar_core.contracts.optimizer import Optimizer
 
@@ -37,10 +36,11 @@ class MARS(Optimizer):
 
     @staticmethod
     def update(p, g, m, v, previous, *, lr, betas, gamma, eps, weight_decay, step):
+        xp = backend.of(g).xp
         p, g = decayed(p, g, lr, weight_decay, True)
         c = g + gamma * betas[0] / (1 - betas[0]) * (g - previous)
-        c = c / np.maximum(1.0, norm(c))
+        c = c / xp.maximum(1.0, norm(c))
         m = betas[0] * m + (1 - betas[0]) * c
         v = betas[1] * v + (1 - betas[1]) * c * c
-        root = (np.sqrt(v) + eps) / (1 - betas[1] ** step) ** 0.5
+        root = (xp.sqrt(v) + eps) / (1 - betas[1] ** step) ** 0.5
         return p - lr / (1 - betas[0] ** step) * m / root, m, v, g.copy()

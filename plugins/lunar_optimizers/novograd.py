@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-import numpy as np
-
+from lunar_core import backend
 from lunar_core.component import field, non_negative
 from lunar_core.contracts.optimizer import Optimizer
 
@@ -34,7 +33,8 @@ class NovoGrad(Optimizer):
 
     @staticmethod
     def update(p, g, m, v, *, lr, betas, eps, weight_decay, step):
-        size = np.sum(g * g)
+        xp = backend.of(g).xp
+        size = (g * g).sum()
         v = size + 0.0 * v if step == 1 else betas[1] * v + (1 - betas[1]) * size
-        m = betas[0] * m + g / (np.sqrt(v) + eps) + weight_decay * p
+        m = betas[0] * m + g / (xp.sqrt(v) + eps) + weight_decay * p
         return p - lr * m, m, v

@@ -59,9 +59,9 @@ class Prodigy(Optimizer):
             s, start = state_of(self, place, "s"), state_of(self, place, "start")
             if not place.updates:
                 start[...] = place.entry.data
-            moved += weight * float(np.sum(g * (start - place.entry.data)))
+            moved += weight * float((g * (start - place.entry.data)).sum())
             s[...] = values["betas"][1] ** 0.5 * s + weight * g
-            size += float(np.sum(np.abs(s)))
+            size += float(abs(s).sum())
         r = first["betas"][1] ** 0.5 * first["r"] + moved
         if size:
             d = max(d, first["d_coef"] * r / size)

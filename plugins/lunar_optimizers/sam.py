@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-import numpy as np
-
 from lunar_core.autograd import note_write
 from lunar_core.component import field, non_negative
 from lunar_core.errors import HyperparameterError
@@ -38,7 +36,7 @@ class SAM(Wrapper):
             raise HyperparameterError("SAM: step needs a closure", hint="opt.step(closure), see help(SAM)")
         loss = evaluated(closure)
         found = [(place, place.entry.data.copy(), self._scale(place)) for place in ready(self)]
-        square = sum(float(np.sum((place.gradient * scale) ** 2)) for place, _, scale in found)
+        square = sum(float(((place.gradient * scale) ** 2).sum()) for place, _, scale in found)
         if square > 0:
             for place, kept, scale in found:
                 place.entry.data[...] = kept + (self.rho / square**0.5) * scale * scale * place.gradient
@@ -54,4 +52,4 @@ class SAM(Wrapper):
         return loss
 
     def _scale(self, place: Place) -> Any:
-        return np.abs(place.entry.data.astype(place.buffer.state_dtype)) if self.adaptive else 1.0
+        return abs(place.entry.data.astype(place.buffer.state_dtype)) if self.adaptive else 1.0

@@ -6,6 +6,7 @@ from typing import ClassVar
 
 import numpy as np
 
+from lunar_core import backend
 from lunar_core.component import field, positive
 from lunar_core.contracts.optimizer import Optimizer
 
@@ -16,9 +17,10 @@ from .hyperparameters import decayed, fraction, penalty, rate
 
 def inverse_root(matrix, power):
     """``matrix ** (-1 / power)`` of a symmetric positive definite matrix."""
-    values, vectors = np.linalg.eigh(matrix)
-    floor = np.finfo(matrix.dtype).eps * values[-1]
-    return (vectors * np.maximum(values, floor) ** (-1.0 / power)) @ vectors.T
+    xp = backend.of(matrix).xp
+    values, vectors = xp.linalg.eigh(matrix)
+    floor = float(np.finfo(matrix.dtype).eps) * values[-1]
+    return (vectors * xp.maximum(values, floor) ** (-1.0 / power)) @ vectors.T
 
 
 class Shampoo(Optimizer):
@@ -50,7 +52,7 @@ class Shampoo(Optimizer):
         axes = matrix_axes(g.shape, max_size)
         sums = [h + gram(g, axis) for h, axis in zip(unpack(statistics, g.shape, axes), axes)]
         if step == 1:
-            sums = [h + eps * np.eye(len(h), dtype=h.dtype, like=h) for h in sums]
+            sums = [h + eps * backend.of(h).xp.eye(len(h), dtype=h.dtype) for h in sums]
         if step == 1 or step % every == 0:
             roots = pack([inverse_root(h, 2 * len(axes)) for h in sums], g)
         u = g

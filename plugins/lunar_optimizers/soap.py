@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-import numpy as np
-
+from lunar_core import backend
 from lunar_core.component import field, in_range, positive
 from lunar_core.contracts.optimizer import Optimizer
 
@@ -52,26 +51,27 @@ class SOAP(Optimizer):
     def update(
         p, g, m, v, statistics, bases, *, lr, betas, shampoo_beta, eps, weight_decay, every, max_size, step
     ):  # fmt: skip
+        xp = backend.of(g).xp
         axes = matrix_axes(g.shape, max_size, vectors=False)
         decay = betas[1] if shampoo_beta is None else shampoo_beta
         sums = [
             decay * h + (1 - decay) * gram(g, axis) for h, axis in zip(unpack(statistics, g.shape, axes), axes)
         ]  # fmt: skip
         if step == 1:
-            turns = [np.linalg.eigh(h)[1][:, ::-1] for h in sums]
+            turns = [xp.linalg.eigh(h)[1][:, ::-1] for h in sums]
             return p, m, v, pack(sums, g), pack(turns, g)
         turns, count = unpack(bases, g.shape, axes), step - 1
         turned = _turned(g, turns, axes)
         m = betas[0] * m + (1 - betas[0]) * g
         v = betas[1] * v + (1 - betas[1]) * turned * turned
-        u = _turned(_turned(m, turns, axes) / (np.sqrt(v) + eps), turns, axes, back=True)
+        u = _turned(_turned(m, turns, axes) / (xp.sqrt(v) + eps), turns, axes, back=True)
         p = p - lr * (1 - betas[1] ** count) ** 0.5 / (1 - betas[0] ** count) * u
         p, g = decayed(p, g, lr, weight_decay, True)
         if count % every == 0:
             for i, axis in enumerate(axes):
                 product = sums[i] @ turns[i]
-                order = np.argsort(-np.sum(turns[i] * product, axis=0))
-                v = np.take(v, order, axis=axis)
-                turns[i] = np.linalg.qr(product[:, order])[0]
+                order = xp.argsort(-(turns[i] * product).sum(axis=0))
+                v = xp.take(v, order, axis=axis)
+                turns[i] = xp.linalg.qr(product[:, order])[0]
             bases = pack(turns, u)
         return p, m, v, pack(sums, u), bases

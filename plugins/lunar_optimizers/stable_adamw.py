@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from lunar_core import backend
 from lunar_core.contracts.optimizer import Optimizer
 
 from .hyperparameters import decayed, moments, rate, shrinkage, small
@@ -31,10 +32,11 @@ class StableAdamW(Optimizer):
 
     @staticmethod
     def update(p, g, m, v, *, lr, betas, eps, weight_decay, step):
+        xp = backend.of(g).xp
         b1, b2 = (beta * (1 - beta ** (step - 1)) / (1 - beta**step) for beta in betas)
         m = b1 * m + (1 - b1) * g
         v = b2 * v + (1 - b2) * g * g
-        unexpected = np.sqrt(np.mean(g * g / np.maximum(v, max(eps * eps, np.finfo(g.dtype).tiny))))
-        eta = lr / np.maximum(1.0, unexpected)
+        unexpected = xp.sqrt((g * g / xp.maximum(v, max(eps * eps, float(np.finfo(g.dtype).tiny)))).mean())
+        eta = lr / xp.maximum(1.0, unexpected)
         p, g = decayed(p, g, eta, weight_decay, True)
-        return p - eta * m / (np.sqrt(v) + eps), m, v
+        return p - eta * m / (xp.sqrt(v) + eps), m, v

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-import numpy as np
-
 from lunar_core.component import field, non_negative
 from lunar_core.contracts.optimizer import Optimizer
 
@@ -50,8 +48,8 @@ class SWATS(Optimizer):
         square = slope = 0.0
         for place, old in before:
             d = (place.entry.data - old).astype(place.buffer.state_dtype)
-            square += float(np.sum(d * d))
-            slope += float(np.sum(d * (place.gradient + place.group.values["weight_decay"] * old)))
+            square += float((d * d).sum())
+            slope += float((d * (place.gradient + place.group.values["weight_decay"] * old)).sum())
         first = self.groups[0].values
         count, r, beta2 = first["count"] + 1, first["r"], first["betas"][1]
         changes: dict[str, Any] = {"count": count}

@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 
 from lunar_core.autograd import note_write
 from lunar_core.component import Component, field
+from lunar_core.contracts.gradient_processor import GradientProcessor
 from lunar_core.errors import HyperparameterError, StateError
 from lunar_core.tensor import Tensor
 
@@ -87,31 +88,38 @@ class Wrapper(Component):
 
 
 class GradientWrapper(Wrapper):
-    """Base of wrappers that change gradients, in place, before the optimizer sees them: by :meth:`process`."""
+    """Base of wrappers that change gradients, in place, before the optimizer sees them.
+
+    :meth:`processor` gives the gradient processor that does it; in a run by the Trainer it can be used directly.
+    """
 
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
         if closure is None:
-            self._process_all()
+            self._process()
             return self.optimizer.step()
 
         def processed() -> Any:
             loss = closure()
-            self._process_all()
+            self._process()
             return loss
 
         return self.optimizer.step(processed)
 
-    def _process_all(self) -> None:
-        for place in ready(self):
-            changed = self.process(place.entry.data, place.entry.grad)
-            if changed is not place.entry.grad:
-                place.entry.grad[...] = changed
-                note_write(place.entry.grad)
-                # A gradient that was assigned from outside would be copied in again by the step.
-                place.entry.parameter.grad = Tensor(place.entry.grad)
+    def _process(self) -> None:
+        processor = self.processor()
+        found = {place.entry.name: place.entry for place in ready(self)}
+        grads = {name: entry.grad for name, entry in found.items()}
+        if processor.needs_parameters:
+            processor.process(grads, {name: entry.data for name, entry in found.items()})
+        else:
+            processor.process(grads)
+        for entry in found.values():
+            note_write(entry.grad)
+            # A gradient that was assigned from outside would be copied in again by the step.
+            entry.parameter.grad = Tensor(entry.grad)
 
-    def process(self, p: Any, g: Any) -> Any:
-        """The new gradient of one parameter; ``g`` itself where nothing changes."""
+    def processor(self) -> GradientProcessor:
+        """What processes the gradients of one step."""
         raise NotImplementedError
 
 

@@ -29,6 +29,13 @@ def choose(owner: str, model: Any, patterns: tuple[str, ...], vectors: bool) -> 
     return {n: p for n, p in named.items() if n in names and p.requires_grad and (vectors or p.ndim > 1)}
 
 
+def nothing(model: Any) -> Tensor:
+    """A zero where the parameters of ``model`` are."""
+    for parameter in model.parameters():
+        return zeros((), dtype=parameter.dtype if parameter.dtype.kind == "f" else None, device=parameter.device)
+    return zeros(())
+
+
 class Weights(Regularizer):
     """Base of penalties that are sums over parameters: write ``penalty(w)``.
 
@@ -63,7 +70,7 @@ class Weights(Regularizer):
         for parameter in self.chosen(model).values():
             part = self.penalty(parameter)
             total = part if total is None else total + part
-        return (zeros(()) if total is None else total * self.strength), 1.0
+        return (nothing(model) if total is None else total * self.strength), 1.0
 
 
 def as_matrix(w: Tensor) -> Tensor:

@@ -14,10 +14,9 @@ from lunar_core.autograd import note_write
 from lunar_core.component import field, in_range, non_negative, positive
 from lunar_core.contracts.regularizer import Regularizer
 from lunar_core.errors import HyperparameterError
-from lunar_core.ops.creation import zeros
 from lunar_core.tensor import Tensor
 
-from .choosing import choose
+from .choosing import choose, nothing
 
 EPS = 1e-7  # Keras' backend.epsilon()
 
@@ -48,7 +47,7 @@ class Constraint(Regularizer):
 
     def terms(self, model: Any) -> tuple[Tensor, float]:  # type: ignore[override]
         """Nothing is added to the loss."""
-        return zeros(()), 1.0
+        return nothing(model), 1.0
 
     def lunar_after_step(self, ctx: Any) -> None:
         """Hook: project after the step."""

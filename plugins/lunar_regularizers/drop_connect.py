@@ -10,10 +10,9 @@ from lunar_core.component import field, in_range
 from lunar_core.contracts.parametrization import Parametrization, parametrize, remove_parametrization
 from lunar_core.contracts.regularizer import Regularizer
 from lunar_core.errors import HyperparameterError
-from lunar_core.ops.creation import zeros
 from lunar_core.tensor import Tensor
 
-from .choosing import choose
+from .choosing import choose, nothing
 
 
 class DropConnect(Regularizer):
@@ -52,7 +51,7 @@ class DropConnect(Regularizer):
 
     def terms(self, model: Any) -> tuple[Tensor, float]:  # type: ignore[override]
         """Nothing is added to the loss."""
-        return zeros(()), 1.0
+        return nothing(model), 1.0
 
 
 class Mask(Parametrization):

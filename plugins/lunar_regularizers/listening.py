@@ -11,8 +11,9 @@ from lunar_core.component import field, non_negative
 from lunar_core.contracts.regularizer import Regularizer, Seen
 from lunar_core.errors import HyperparameterError, StateError
 from lunar_core.modes import enable_grad
-from lunar_core.ops.creation import zeros
 from lunar_core.tensor import Tensor
+
+from .choosing import nothing
 
 _state = threading.local()
 
@@ -143,7 +144,7 @@ class Activations(Listening):
         for a in self.activations(seen):
             part = self.penalty(a)
             total = part if total is None else total + part
-        return (zeros(()) if total is None else total * self.strength), 1.0
+        return (nothing(model) if total is None else total * self.strength), 1.0
 
 
 def _fits(name: str, pattern: str) -> bool:

@@ -24,16 +24,16 @@ from lunar_core.errors import HyperparameterError, StateError
 
 
 class Track(NamedTuple):
-    """What is known after some figures: the best one, the runs of good and bad ones, and the moves that they caused.
+    """What is known after some figures: the best one, the runs of bad and good ones, and the moves that they caused.
 
-    ``moves`` is a chain (earlier moves, direction), newest first; +1 is up, -1 down.
+    ``pause`` counts the figures that are still to be passed over; ``moves`` is a chain (earlier moves, direction),
+    newest first, +1 for up and -1 for down.
     """
 
     best: float | None = None
     bad: int = 0
     good: int = 0
-    cooldown: int = 0
-    warmup: int = 0
+    pause: int = 0
     moves: tuple[Any, int] | None = None
 
 
@@ -191,12 +191,12 @@ class Plateau(MetricScheduler):
     def follow(self, track: Track, figures: Sequence[float]) -> Track:
         metric = figures[-1]
         better = self.better(metric, track.best)
-        best, bad, cooldown = (metric, 0, track.cooldown) if better else (track.best, track.bad + 1, track.cooldown)
-        if cooldown > 0:
-            cooldown, bad = cooldown - 1, 0
+        best, bad = (metric, 0) if better else (track.best, track.bad + 1)
+        if track.pause:
+            return Track(best, pause=track.pause - 1, moves=track.moves)
         if bad > self.patience:
-            return Track(best, 0, cooldown=self.cooldown, moves=(track.moves, -1))
-        return Track(best, bad, cooldown=cooldown, moves=track.moves)
+            return Track(best, pause=self.cooldown, moves=(track.moves, -1))
+        return Track(best, bad, moves=track.moves)
 
     def moved(self, value: float, direction: int) -> float:
         new = max(value * self.factor, self.minimum)
@@ -206,22 +206,28 @@ class Plateau(MetricScheduler):
 class Greedy(MetricScheduler):
     """Divided by ``factor`` while the figure improves, multiplied by it while it does not.
 
-    Subramanian and Ganapathiraman, Zeroth Order GreedyLR: An Adaptive Learning Rate Scheduler for Deep Neural Network
-    Training (2023). More than ``patience`` improvements in a row raise the value, more than ``patience`` failures lower
-    it, always between ``minimum`` and ``maximum``. After a step up the next ``warmup`` positions do not count as
-    improvements, after one down the next ``cooldown`` do not count as failures. ``window`` figures are averaged to one
-    before they are judged.
+    Subramanian et al., GreedyLR: A Novel Adaptive Learning Rate Scheduler (2025), arXiv:2512.14527, with the rules and
+    defaults of the authors' ``GreedyLR`` in Hugging Face's transformers. More than ``patience`` improvements in a row
+    raise the value, more than ``patience`` failures lower it, always between ``minimum`` and ``maximum`` and by more than
+    ``eps``. After a step up ``warmup`` figures are not judged, after one down ``cooldown``. The mean of the last
+    ``window`` figures is judged in their place (1: the figure itself). Their return to the start after a long time at the
+    minimum is left out, since it would bind the groups to each other.
 
     Raises HyperparameterError for ``minimum > maximum``.
     """
 
-    factor: float = field(default=0.9, validator=in_range(0, 1, include_low=False, include_high=False))
-    patience: int = field(default=10, validator=non_negative, doc="positions in a row before a move")
-    cooldown: int = field(default=0, validator=non_negative, doc="positions after a step down without another")
-    warmup: int = field(default=0, validator=non_negative, doc="positions after a step up without another")
-    minimum: float = field(default=1e-7, validator=non_negative, doc="smallest value")
+    factor: float = field(default=0.95, validator=in_range(0, 1, include_low=False, include_high=False))
+    patience: int = field(default=10, validator=non_negative, doc="figures in a row before a move")
+    cooldown: int = field(default=0, validator=non_negative, doc="figures after a step down that are not judged")
+    warmup: int = field(default=0, validator=non_negative, doc="figures after a step up that are not judged")
+    minimum: float = field(default=1e-3, validator=non_negative, doc="smallest value")
     maximum: float = field(default=1.0, validator=positive, doc="largest value")
     window: int = field(default=1, validator=positive, doc="figures that are averaged")
+    eps: float = field(default=1e-8, validator=non_negative, doc="smallest move")
+    threshold: float = field(default=1e-6, kw_only=True, validator=non_negative, doc="how much better counts")
+    threshold_mode: str = field(
+        default="abs", kw_only=True, validator=one_of("rel", "abs"), doc="of the best so far, or absolute"
+    )
 
     def __attrs_post_init__(self) -> None:
         if self.minimum > self.maximum:
@@ -229,24 +235,19 @@ class Greedy(MetricScheduler):
         super().__attrs_post_init__()
 
     def follow(self, track: Track, figures: Sequence[float]) -> Track:
+        if track.pause:
+            return track._replace(good=0, bad=0, pause=track.pause - 1)
         metric = math.fsum(figures) / len(figures)
         if self.better(metric, track.best):
             best, good, bad = metric, track.good + 1, 0
         else:
             best, good, bad = track.best, 0, track.bad + 1
-        cooldown, warmup = track.cooldown, track.warmup
-        if cooldown > 0:
-            cooldown, bad = cooldown - 1, 0
-        if warmup > 0:
-            warmup, good = warmup - 1, 0
-        moves = track.moves
         if good > self.patience:
-            good, warmup, moves = 0, self.warmup, (moves, 1)
+            return Track(best, pause=self.warmup, moves=(track.moves, 1))
         if bad > self.patience:
-            bad, cooldown, moves = 0, self.cooldown, (moves, -1)
-        return Track(best, bad, good, cooldown, warmup, moves)
+            return Track(best, pause=self.cooldown, moves=(track.moves, -1))
+        return Track(best, bad, good, moves=track.moves)
 
     def moved(self, value: float, direction: int) -> float:
-        if direction > 0:
-            return max(value, min(value / self.factor, self.maximum))
-        return min(value, max(value * self.factor, self.minimum))
+        new = min(value / self.factor, self.maximum) if direction > 0 else max(value * self.factor, self.minimum)
+        return new if (new - value) * direction > self.eps else value

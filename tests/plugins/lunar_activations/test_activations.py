@@ -33,7 +33,7 @@ ALL = [
 X = np.linspace(-3, 3, 24).reshape(2, 3, 4)
 
 
-@pytest.mark.parametrize("layer", ALL, ids=repr)
+@pytest.mark.parametrize("layer", ALL, ids=lambda v: getattr(v, "__name__", repr(v)))
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_shape_and_dtype_are_the_inputs(layer, dtype):
     y = layer(lc.tensor(X, dtype=dtype))
@@ -42,19 +42,19 @@ def test_shape_and_dtype_are_the_inputs(layer, dtype):
     assert y.dtype == dtype
 
 
-@pytest.mark.parametrize("layer", ALL, ids=repr)
+@pytest.mark.parametrize("layer", ALL, ids=lambda v: getattr(v, "__name__", repr(v)))
 def test_there_are_no_parameters_and_it_is_built_at_once(layer):
     assert layer.built
     assert list(layer.parameters()) == []
     assert layer.state_dict() == {}
 
 
-@pytest.mark.parametrize("layer", ALL, ids=repr)
+@pytest.mark.parametrize("layer", ALL, ids=lambda v: getattr(v, "__name__", repr(v)))
 def test_a_deep_copy_computes_the_same(layer):
     np.testing.assert_array_equal(copy.deepcopy(layer)(X), layer(X))
 
 
-@pytest.mark.parametrize("layer", ALL, ids=repr)
+@pytest.mark.parametrize("layer", ALL, ids=lambda v: getattr(v, "__name__", repr(v)))
 def test_gradients_are_the_same_in_training_and_in_evaluation(layer):
     x = lc.tensor(X + 0.01, requires_grad=True)
     layer(x).sum(axis=0).square().sum().backward()

@@ -33,7 +33,7 @@ SMOOTH = [SiLU(), SiLU(-0.5), Mish(), Softplus(), Softplus(3.0), LogSigmoid(), T
 X = np.linspace(-4, 7, 24).reshape(2, 3, 4)
 
 
-@pytest.mark.parametrize("layer", ALL, ids=repr)
+@pytest.mark.parametrize("layer", ALL, ids=lambda v: getattr(v, "__name__", repr(v)))
 @pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
 def test_shape_and_dtype_are_the_inputs(layer, dtype):
     y = layer(lc.tensor(X, dtype=dtype, requires_grad=True))
@@ -42,20 +42,20 @@ def test_shape_and_dtype_are_the_inputs(layer, dtype):
     y.sum().backward()
 
 
-@pytest.mark.parametrize("layer", ALL, ids=repr)
+@pytest.mark.parametrize("layer", ALL, ids=lambda v: getattr(v, "__name__", repr(v)))
 def test_arrays_give_arrays_and_copies_compute_the_same(layer):
     assert isinstance(layer(X), np.ndarray)
     np.testing.assert_array_equal(copy.deepcopy(layer)(X), layer(lc.tensor(X, dtype="float64")).numpy())
     assert layer.built and not list(layer.parameters())
 
 
-@pytest.mark.parametrize("layer", ALL, ids=repr)
+@pytest.mark.parametrize("layer", ALL, ids=lambda v: getattr(v, "__name__", repr(v)))
 def test_configurations_round_trip(layer):
     again = type(layer).from_config_fields(**layer.config())
     np.testing.assert_array_equal(again(X), layer(X))
 
 
-@pytest.mark.parametrize("layer", ALL, ids=repr)
+@pytest.mark.parametrize("layer", ALL, ids=lambda v: getattr(v, "__name__", repr(v)))
 def test_values_and_gradients_stay_on_a_device_that_refuses_numpy(layer):
     with fake_device() as device:
         x = lc.Tensor(FakeArray(X + 0.01), requires_grad=True)
@@ -66,7 +66,7 @@ def test_values_and_gradients_stay_on_a_device_that_refuses_numpy(layer):
         np.testing.assert_allclose(y.data._a, layer(X + 0.01), rtol=1e-12)
 
 
-@pytest.mark.parametrize("layer", SMOOTH, ids=repr)
+@pytest.mark.parametrize("layer", SMOOTH, ids=lambda v: getattr(v, "__name__", repr(v)))
 def test_smooth_ones_pass_gradient_checks_of_both_orders(layer):
     x = lc.tensor(np.random.default_rng(0).normal(0, 2, (3, 4)), dtype="float64", requires_grad=True)
     gradcheck(layer, [x])

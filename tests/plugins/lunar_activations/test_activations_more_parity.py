@@ -53,7 +53,7 @@ PAIRS = [
 ]
 
 
-@pytest.mark.parametrize("ours, theirs", PAIRS, ids=repr)
+@pytest.mark.parametrize("ours, theirs", PAIRS, ids=lambda v: getattr(v, "__name__", repr(v)))
 def test_values_and_gradients_agree_in_float64(ours, theirs):
     rng = np.random.default_rng(0)
     for shape in [(8,), (4, 6), (2, 4, 3, 6)]:
@@ -61,7 +61,7 @@ def test_values_and_gradients_agree_in_float64(ours, theirs):
             assert_twins(ours, theirs, rng.normal(0, 3, shape), rtol=1e-10)
 
 
-@pytest.mark.parametrize("ours, theirs", PAIRS, ids=repr)
+@pytest.mark.parametrize("ours, theirs", PAIRS, ids=lambda v: getattr(v, "__name__", repr(v)))
 def test_values_and_gradients_agree_in_float32(ours, theirs):
     x = np.random.default_rng(1).normal(0, 3, (6, 8)).astype(np.float32)
     assert_twins(ours, theirs, x, rtol=2e-5, atol=2e-6)
@@ -83,7 +83,7 @@ def test_values_and_gradients_agree_in_float32(ours, theirs):
         (RReLU().eval(), nn.RReLU().eval(), [0]),
         (PReLU(1).astype("float64"), nn.PReLU(), [0]),
     ],
-    ids=repr,
+    ids=lambda v: getattr(v, "__name__", repr(v)),
 )
 def test_slopes_at_kinks_are_pytorchs(ours, theirs, kinks):
     assert_twins(ours, theirs.double(), np.array(kinks, float))

@@ -2,6 +2,7 @@
 
 import ctypes.util
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -62,7 +63,8 @@ def test_a_file_that_is_no_library_is_found_out_at_the_first_kernel_and_the_refe
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="names a library of Linux")
 def test_another_library_is_refused_with_what_it_lacks(without):
     other = ctypes.util.find_library("m")
-    path = next((line.split()[-1] for line in open("/proc/self/maps") if other in line), None)
+    maps = Path("/proc/self/maps").read_text().splitlines()
+    path = next((line.split()[-1] for line in maps if other in line), None)
     if path is None:
         pytest.skip("the C library's libm is not mapped here")
     provider = without(path)

@@ -166,9 +166,8 @@ def test_float32_gradients_by_the_kernels_agree_with_float64_by_the_reference(ea
 def run_python(text, **environment):
     """The output of a fresh interpreter."""
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), **environment}
-    done = subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(text)], env=environment, capture_output=True, text=True, timeout=120
-    )
+    command = [sys.executable, "-c", textwrap.dedent(text)]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 0, done.stderr
     return done.stdout.split()
 
@@ -276,7 +275,7 @@ def test_the_number_of_threads_holds_for_onednn_and_blas_in_every_thread(counted
 
 def test_results_do_not_depend_on_the_number_of_threads_beyond_rounding(counted):
     rng = np.random.default_rng(0)
-    x, w = rng.normal(size=(8, 16, 14, 14)), rng.normal(size=(32, 16, 3, 3))
+    x = rng.normal(size=(8, 16, 14, 14))
     g = rng.normal(size=(8, 32, 14, 14))
     static = {"stride": (1, 1), "padding": ((1, 1), (1, 1)), "dilation": (1, 1), "groups": 1}
     expected = reference("conv2d_weight_grad")(x, g, kernel=(3, 3), **static)

@@ -75,11 +75,23 @@ def test_the_pools_of_real_networks_run_in_onednn(onednn):
     assert pooling.max_pool2d_grad(lay(out, "plain"), index, size=(28, 28), **static) is not NotImplemented
 
 
-def test_images_with_values_that_are_no_numbers_are_left_to_the_reference(onednn):
-    x = np.ones((1, 1, 4, 4), np.float32)
+def test_nan_and_windows_without_a_number_are_left_to_the_reference(onednn):
     static = {"kernel": (2, 2), "stride": (2, 2), "padding": (0, 0), "dilation": (1, 1), "counts": (2, 2)}
-    assert pooling.max_pool2d(x, **static) is not NotImplemented
-    for value in (np.nan, np.inf, -np.inf, 1e30):
-        x[0, 0, 1, 1] = value
-        assert pooling.max_pool2d(x, **static) is NotImplemented
-        assert pooling.max_pool2d_with_index(x, **static) is NotImplemented
+    for kernel in (pooling.max_pool2d, pooling.max_pool2d_with_index):
+        x = np.ones((1, 1, 4, 4), np.float32)
+        x[0, 0, 1, 1], x[0, 0, 3, 3] = np.inf, -np.inf
+        assert kernel(x, **static) is not NotImplemented
+        x[0, 0, 2:, 2:] = -np.inf
+        assert kernel(x, **static) is NotImplemented
+        x[0, 0, 2:, 2:] = np.nan
+        assert kernel(x, **static) is NotImplemented
+
+
+def test_infinities_win_and_lose_as_in_the_reference(onednn):
+    x = np.random.default_rng(0).normal(size=(2, 3, 6, 6))
+    x[np.abs(x) > 1] = np.inf
+    x[np.abs(x) < 0.3] = -np.inf
+    static = {"kernel": (3, 3), "stride": (1, 2), "padding": (1, 1), "dilation": (1, 1), "counts": (6, 3)}
+    got, expected = OPS["max_pool2d_with_index"](single(x), **static), reference("max_pool2d_with_index")(x, **static)
+    np.testing.assert_allclose(got[0], expected[0], rtol=1e-6)
+    np.testing.assert_array_equal(got[1], expected[1])

@@ -38,7 +38,7 @@ CASES = [
 ]
 
 
-@pytest.mark.parametrize("initializer, shape, std", CASES, ids=repr)
+@pytest.mark.parametrize("initializer, shape, std", CASES, ids=lambda v: getattr(v, "__name__", repr(v)))
 def test_the_deviation_is_the_formulas(initializer, shape, std):
     values = initializer(shape)
     assert values.shape == shape

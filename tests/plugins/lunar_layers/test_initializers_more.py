@@ -55,7 +55,7 @@ CASES = [
 ]
 
 
-@pytest.mark.parametrize("initializer, shape, std", CASES, ids=repr)
+@pytest.mark.parametrize("initializer, shape, std", CASES, ids=lambda v: getattr(v, "__name__", repr(v)))
 def test_the_deviation_is_the_formulas(initializer, shape, std):
     values = initializer(shape)
     assert values.shape == shape and values.dtype == np.float32
@@ -191,14 +191,14 @@ def test_auto_is_xavier_for_saturating_linear_and_vector_activations():
         assert type(Auto(activation, "uniform").choice) is XavierUniform
 
 
-@pytest.mark.parametrize("activation", [ReLU(), GELU(), Mish(), ELU(), SELU(), LeakyReLU(0.3)], ids=repr)
+@pytest.mark.parametrize("activation", [ReLU(), GELU(), Mish(), ELU(), SELU(), LeakyReLU(0.3)], ids=lambda v: getattr(v, "__name__", repr(v)))
 def test_auto_keeps_the_mean_square_from_one_layer_to_the_next(activation):
     z = np.random.default_rng(0).normal(size=(1000, 600))
     after = activation(z) @ Auto(activation)((600, 600)).T
     assert np.mean(after**2) == pytest.approx(1, rel=0.02)
 
 
-@pytest.mark.parametrize("activation", [ReLU(), SELU()], ids=repr)
+@pytest.mark.parametrize("activation", [ReLU(), SELU()], ids=lambda v: getattr(v, "__name__", repr(v)))
 def test_auto_keeps_the_signal_through_a_deep_network(activation):
     x = np.random.default_rng(0).normal(size=(256, 400))
     for _ in range(20):

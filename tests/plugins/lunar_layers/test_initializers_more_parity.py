@@ -25,7 +25,7 @@ PAIRS = [
 ]
 
 
-@pytest.mark.parametrize("ours, theirs", PAIRS, ids=repr)
+@pytest.mark.parametrize("ours, theirs", PAIRS, ids=lambda v: getattr(v, "__name__", repr(v)))
 def test_samples_come_from_the_same_distribution(ours, theirs):
     torch.manual_seed(0)
     result = stats.ks_2samp(ours((200, 300)).ravel(), theirs(torch.empty((200, 300))).numpy().ravel())

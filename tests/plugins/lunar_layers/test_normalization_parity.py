@@ -25,7 +25,7 @@ def randomised(twin):
 OPTIONS = [{}, {"eps": 1e-2}, {"momentum": 0.3}, {"momentum": None}, {"affine": False}, {"track_running_stats": False}]
 
 
-@pytest.mark.parametrize("options", OPTIONS, ids=repr)
+@pytest.mark.parametrize("options", OPTIONS, ids=lambda v: getattr(v, "__name__", repr(v)))
 @pytest.mark.parametrize("channels_last", [False, True])
 def test_three_training_batches_and_an_evaluation_agree(options, channels_last):
     torch.manual_seed(0)
@@ -43,8 +43,8 @@ def test_three_training_batches_and_an_evaluation_agree(options, channels_last):
     assert_twins(layer, twin, rng.normal(size=(2, 4, 3, 3)))
 
 
-@pytest.mark.parametrize("shape", [7, (3, 7), (5, 3, 7)], ids=str)
-@pytest.mark.parametrize("options", [{}, {"bias": False}, {"elementwise_affine": False}, {"eps": 1e-2}], ids=repr)
+@pytest.mark.parametrize("shape", [7, (3, 7), (5, 3, 7)], ids=lambda v: getattr(v, "__name__", str(v)))
+@pytest.mark.parametrize("options", [{}, {"bias": False}, {"elementwise_affine": False}, {"eps": 1e-2}], ids=lambda v: getattr(v, "__name__", repr(v)))
 def test_layer_norm_agrees(shape, options):
     torch.manual_seed(0)
     twin = randomised(nn.LayerNorm(shape, dtype=torch.float64, **options))

@@ -28,7 +28,7 @@ def matrix(pred, target, weight=None, **options):
     return at_once(ConfusionMatrix(**options), pred, target, weight)["matrix"]
 
 
-@pytest.mark.parametrize("metric", ALL, ids=repr)
+@pytest.mark.parametrize("metric", ALL, ids=lambda v: getattr(v, "__name__", repr(v)))
 def test_tensors_arrays_and_one_hot_targets_agree(metric):
     expected = at_once(metric, SCORES, LABELS)
     assert at_once(metric, Tensor(SCORES), Tensor(LABELS)) == expected
@@ -36,13 +36,13 @@ def test_tensors_arrays_and_one_hot_targets_agree(metric):
     assert at_once(metric, SCORES.astype(np.float32), LABELS.astype(np.uint8)) == expected
 
 
-@pytest.mark.parametrize("metric", ALL, ids=repr)
+@pytest.mark.parametrize("metric", ALL, ids=lambda v: getattr(v, "__name__", repr(v)))
 def test_a_configuration_round_trips(metric):
     again = type(metric).from_config_fields(**metric.config())
     assert again.config() == metric.config() and at_once(again, SCORES, LABELS) == at_once(metric, SCORES, LABELS)
 
 
-@pytest.mark.parametrize("metric", ALL, ids=repr)
+@pytest.mark.parametrize("metric", ALL, ids=lambda v: getattr(v, "__name__", repr(v)))
 def test_weights_count_as_copies(metric):
     weight = RNG.integers(0, 4, 30)
     weight[0] = 1
@@ -51,7 +51,7 @@ def test_weights_count_as_copies(metric):
     assert weighted == copies if isinstance(copies, dict) else weighted == pytest.approx(copies, rel=1e-12)
 
 
-@pytest.mark.parametrize("metric", ALL, ids=repr)
+@pytest.mark.parametrize("metric", ALL, ids=lambda v: getattr(v, "__name__", repr(v)))
 def test_totals_stay_on_a_device_until_the_value_is_asked_for(metric):
     expected = at_once(metric, SCORES, LABELS)
     with fake_device() as device:

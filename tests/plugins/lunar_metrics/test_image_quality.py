@@ -63,7 +63,7 @@ def test_ssim_knows_equal_and_opposite_images():
     assert at_once(SSIM(), IMAGES, NOISY) == pytest.approx(at_once(SSIM(), NOISY, IMAGES))
 
 
-@pytest.mark.parametrize("metric", [PSNR(), PSNR(per_image=False), SSIM()], ids=repr)
+@pytest.mark.parametrize("metric", [PSNR(), PSNR(per_image=False), SSIM()], ids=lambda v: getattr(v, "__name__", repr(v)))
 def test_weights_count_as_copies_and_shards_merge(metric):
     weight = np.array([0, 1, 2, 3, 1, 0, 1])
     expected = at_once(metric, NOISY.repeat(weight, axis=0), IMAGES.repeat(weight, axis=0))
@@ -73,7 +73,7 @@ def test_weights_count_as_copies_and_shards_merge(metric):
         at_once(metric, NOISY, IMAGES, 0 * weight)
 
 
-@pytest.mark.parametrize("metric", [PSNR(), SSIM()], ids=repr)
+@pytest.mark.parametrize("metric", [PSNR(), SSIM()], ids=lambda v: getattr(v, "__name__", repr(v)))
 def test_totals_stay_on_a_device(metric):
     expected = at_once(metric, NOISY, IMAGES)
     with fake_device() as device:

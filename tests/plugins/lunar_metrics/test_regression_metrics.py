@@ -30,7 +30,7 @@ def test_values_that_anyone_can_check():
     assert at_once(R2(), target + 1, target) < 1 == at_once(ExplainedVariance(), target + 1, target)
 
 
-@pytest.mark.parametrize("metric", ALL, ids=repr)
+@pytest.mark.parametrize("metric", ALL, ids=lambda v: getattr(v, "__name__", repr(v)))
 def test_a_single_column_may_have_its_axis_or_not(metric):
     expected = at_once(metric, PRED[:, 0], TARGET[:, 0])
     assert at_once(metric, PRED[:, :1], TARGET[:, 0]) == expected
@@ -38,14 +38,14 @@ def test_a_single_column_may_have_its_axis_or_not(metric):
     assert at_once(metric, Tensor(PRED[:, :1]), Tensor(TARGET[:, :1])) == expected
 
 
-@pytest.mark.parametrize("metric", ALL, ids=repr)
+@pytest.mark.parametrize("metric", ALL, ids=lambda v: getattr(v, "__name__", repr(v)))
 def test_weights_count_as_copies(metric):
     weight = RNG.integers(1, 4, 20)
     expected = at_once(metric, PRED.repeat(weight, axis=0), TARGET.repeat(weight, axis=0))
     assert sharded(metric, PRED, TARGET, weight) == pytest.approx(expected, rel=1e-12)
 
 
-@pytest.mark.parametrize("metric", ALL, ids=repr)
+@pytest.mark.parametrize("metric", ALL, ids=lambda v: getattr(v, "__name__", repr(v)))
 def test_totals_stay_on_a_device(metric):
     expected = at_once(metric, PRED, TARGET)
     with fake_device() as device:

@@ -35,7 +35,7 @@ PAIRS = [
 ]
 
 
-@pytest.mark.parametrize("metric, reference", PAIRS, ids=repr)
+@pytest.mark.parametrize("metric, reference", PAIRS, ids=lambda v: getattr(v, "__name__", repr(v)))
 @settings(deadline=None, max_examples=50)
 @given(problems())
 def test_means_of_errors(metric, reference, problem):

@@ -141,7 +141,7 @@ def test_distances_are_those_of_the_recursive_definitions(a, b):
     assert common_length(a, b) == common(len(a), len(b))
 
 
-@pytest.mark.parametrize("metric", [BLEU(2), RougeL(), WordErrorRate()], ids=repr)
+@pytest.mark.parametrize("metric", [BLEU(2), RougeL(), WordErrorRate()], ids=lambda v: getattr(v, "__name__", repr(v)))
 def test_shards_weights_and_configurations(metric):
     rng = np.random.default_rng(0)
     pred = [" ".join(rng.choice(list("abc"), rng.integers(3, 9))) for _ in range(20)]
@@ -153,7 +153,7 @@ def test_shards_weights_and_configurations(metric):
     assert at_once(type(metric).from_config_fields(**metric.config()), pred, target, weight) == pytest.approx(expected)
 
 
-@pytest.mark.parametrize("metric", [BLEU(2), RougeL(), WordErrorRate()], ids=repr)
+@pytest.mark.parametrize("metric", [BLEU(2), RougeL(), WordErrorRate()], ids=lambda v: getattr(v, "__name__", repr(v)))
 def test_strings_tokens_and_arrays_agree(metric):
     pred, target = np.array([[1, 2, 3, 9], [4, 4, 5, 1]]), np.array([[1, 2, 9, 9], [4, 5, 1, 2]])
     expected = at_once(metric, ["1 2 3 9", "4 4 5 1"], ["1 2 9 9", "4 5 1 2"])

@@ -15,6 +15,7 @@ import pytest
 import lunar_core as lc
 import lunar_optimizers
 from lunar_core.errors import HyperparameterError
+from lunar_core.testing.fake_device import fake_device
 
 ROWS = [
     ("sgd", "SGD", {"lr": 2e-3, "momentum": 0.9}),
@@ -183,6 +184,26 @@ def test_a_parameter_without_a_gradient_stays(module, cls, kwargs):
     for _ in range(3):
         optimizer.step()
     assert (b.data == 1).all() and (a.data != 1).all()
+
+
+@every
+def test_parameters_on_a_device_stay_there_and_move_alike(module, cls, kwargs):
+    if cls in ("GaLore", "SOAP", "Shampoo", "LBFGS") or getattr(load(module, cls), "second_order", False):
+        pytest.skip("the stand-in for a device has no linear algebra")
+    component = load(module, cls)
+    rng = np.random.default_rng(0)
+    with fake_device():
+        host = parameters()
+        params = [lc.Parameter(p.to("fake")) for p in host]
+        first, second = component(params, **kwargs), component(host, **kwargs)
+        for _ in range(4):
+            for p, q in zip(params, host):
+                g = lc.Tensor(rng.normal(size=q.shape))
+                p.grad, q.grad = g.to("fake"), g
+            first.step()
+            second.step()
+        for p, q in zip(params, host):
+            np.testing.assert_allclose(p.to("cpu").detach().numpy(), q.data, rtol=1e-12)
 
 
 @every

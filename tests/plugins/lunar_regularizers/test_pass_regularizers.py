@@ -25,7 +25,7 @@ from lunar_regularizers.activations import (
     InformationBottleneck,
     Variance,
 )
-from lunar_regularizers.adversarial import Adversarial
+from lunar_regularizers.adversarial import Adversarial, divergence
 from lunar_regularizers.sensitivity import R1, Contractive, FisherTrace, HessianTrace, Jacobian, Noise
 from lunar_training.trainer import Trainer
 
@@ -310,7 +310,16 @@ def test_vat_finds_a_worse_direction_than_chance():
         moved = softmax(model(X + r).detach().numpy())
         assert (clean * np.log(clean / moved)).sum(axis=1).mean() <= worst * 1.05
     assert worst > 0
-    # The direction and p(x) are constants of the penalty, as in the paper, so differences through the whole of it are
-    # another number; at a fixed direction the gradient is that of the divergence, which is checked above.
+    # The direction and p(x) are constants of the penalty, as in the paper, so differences through the whole of it give
+    # another number; what is differentiated is the divergence at a fixed direction.
+    logs = ops.log_softmax(lc.tensor(A)).detach()
+    gradcheck(lambda z: divergence(logs, z), [lc.tensor(A + 0.3 * A**2, requires_grad=True)])
     Adversarial(method="vat").terms(model, seen)[0].backward()
     assert all(np.isfinite(p.grad.numpy()).all() for p in model.parameters())
+
+
+def test_vat_finds_a_direction_in_single_precision_too():
+    model, seen = net().astype(np.float32), Seen(inputs=lc.tensor(X.astype(np.float32)))
+    double = Adversarial(method="vat", iterations=3).terms(net(), Seen(inputs=lc.tensor(X)))[0].item()
+    lc.seed(0)
+    assert Adversarial(method="vat", iterations=3).terms(model, seen)[0].item() == pytest.approx(double, rel=0.02)

@@ -16,7 +16,7 @@ from lunar_schedulers.cosine import CosineMin
 from lunar_schedulers.cyclic import Cyclic, OneCycle
 from lunar_schedulers.decay import Exponential, InverseSqrt, Linear, Polynomial, Tanh
 from lunar_schedulers.functions import Lambda, Multiplicative
-from lunar_schedulers.metric_driven import Plateau
+from lunar_schedulers.metric_driven import Greedy, Plateau
 from lunar_schedulers.restarts import CosineDecayedRestarts, CosineRestarts
 from lunar_schedulers.stairs import MultiStep
 from lunar_schedulers.wsd import WSD
@@ -180,6 +180,45 @@ def test_plateau_reduces_where_pytorch_does(options):
         np.testing.assert_allclose([g.lr for g in mine.groups], [g["lr"] for g in opt.param_groups], rtol=1e-12)
 
 
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"patience": 1},
+        {"patience": 0, "cooldown": 3, "warmup": 2, "factor": 0.8},
+        {"patience": 2, "window": 5, "mode": "max"},
+        {"patience": 1, "threshold_mode": "rel", "threshold": 1e-3, "maximum": 0.4},
+    ],
+)
+def test_greedy_moves_by_the_rules_of_transformers(options):
+    rng = np.random.default_rng(0)
+    metrics = np.cumsum(rng.normal(size=N)) * 0.1 + 5 * np.exp(-np.arange(N) / 100) + 20
+    if options.get("mode") == "max":
+        metrics = 50 - metrics
+    mine = Greedy(**options)
+    sign = 1 if mine.mode == "min" else -1
+    values, lr, best, good, bad, pause, recent = [], 0.3, math.inf, 0, 0, 0, []
+    for metric in metrics:
+        values.append(lr)
+        recent = [*recent, metric][-mine.window :]
+        current = sum(recent) / len(recent)
+        if pause:
+            pause, good, bad = pause - 1, 0, 0
+            continue
+        slack = mine.threshold * (abs(best) if mine.threshold_mode == "rel" else 1)
+        if best == math.inf or sign * current < sign * best - slack:
+            best, good, bad = current, good + 1, 0
+        else:
+            good, bad = 0, bad + 1
+        if good > mine.patience:
+            new = min(lr / mine.factor, mine.maximum)
+            lr, pause, good = new if new - lr > 1e-8 else lr, mine.warmup, 0
+        elif bad > mine.patience:
+            new = max(lr * mine.factor, mine.minimum)
+            lr, pause, bad = new if lr - new > 1e-8 else lr, mine.cooldown, 0
+    assert len(set(values)) > 10
+    np.testing.assert_allclose(mine.simulate(N, 0.3, metrics=list(metrics)), values, rtol=1e-12)
+
+
 # -- formulas of transformers and timm, written out --------------------------------------------------------------------
 
 
@@ -247,10 +286,6 @@ def timm_cosine(t, cycle, mul, decay, lr_min, base):
         t_i, t_curr = cycle, t - cycle * i
     top = max(base * decay**i, lr_min)
     return lr_min + 0.5 * (top - lr_min) * (1 + math.cos(math.pi * t_curr / t_i))
-
-
-def lambdas(function):
-    return lambda base, t: base * function(t)
 
 
 FORMULAS = {
