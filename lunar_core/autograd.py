@@ -261,7 +261,11 @@ def _sum_to(g: Any, shape: tuple[int, ...]) -> Any:
     """Sum a gradient, raw or Tensor, over the axes along which its input was broadcast to get ``g.shape``."""
     extra = len(g.shape) - len(shape)
     axes = tuple(range(extra)) + tuple(i + extra for i, n in enumerate(shape) if n == 1 and g.shape[i + extra] != 1)
-    return g.sum(axis=axes).reshape(shape) if axes else g.reshape(shape)
+    if not axes:
+        return g.reshape(shape)
+    if g.dtype.itemsize < 4 and g.dtype.kind in "fV":  # a running sum of halves stops growing at 256 or 2048
+        return g.astype(np.float32).sum(axis=axes).reshape(shape).astype(g.dtype)
+    return g.sum(axis=axes).reshape(shape)
 
 
 def _cast(g: Any, dtype: Any) -> Any:

@@ -14,9 +14,9 @@ from operator import attrgetter
 from typing import Any
 
 from . import random
-from .autograd import Deferred, Leaf, Node, Pick, counter
-from .errors import GradientError
-from .modes import enable_grad, modes
+from .autograd import Deferred, Leaf, Node, Pick, clock, counter, written_at
+from .errors import GradientError, InPlaceError
+from .modes import default_device, default_dtype, enable_grad, modes
 from .tensor import Tensor
 
 
@@ -28,15 +28,39 @@ class _Block:
         self.args = args
         self.kwargs = kwargs
         self.random = random.state()
+        self.dtype, self.device = modes.dtype, modes.device
         self.names: list[str] = []
         self.rerun: dict[int, Any] = {}
+        self.clock = 0  # when the first run was through
+        self.leaves: set[Leaf] = set()  # what the block read besides its arguments
+
+    def done(self, nodes: list[Node]) -> None:
+        """The first run is through: note what the second has to find again."""
+        self.names = [node.op.name for node in nodes]
+        self.leaves = {parent for node in nodes for parent in node.parents if isinstance(parent, Leaf)}
+        self.clock = clock.now
+
+    def check_inputs(self) -> None:
+        """Raise if an argument or a parameter was written since the first run: the second would compute something else."""
+        if self.clock == clock.now:
+            return
+        read = [leaf.tensor() for leaf in self.leaves]
+        read += [a for a in (*self.args, *self.kwargs.values()) if isinstance(a, Tensor)]
+        for tensor in read:
+            if tensor is not None and written_at(tensor.data) > self.clock:
+                raise InPlaceError(
+                    f"checkpoint: a tensor of shape {tensor.shape} that the block reads was written in place since it "
+                    f"ran: it was read at version {self.clock} and is now at version {written_at(tensor.data)}",
+                    hint="write after backward(), or into a copy",
+                )
 
     def saved(self, index: int) -> Any:
         if index not in self.rerun:
+            self.check_inputs()
             before = random.state()
             random.load_state(self.random)
             try:
-                with enable_grad():
+                with enable_grad(), default_dtype(self.dtype), default_device(self.device):
                     first = counter()
                     outputs = self.function(*[_again(a) for a in self.args], **self.kwargs)
             finally:
@@ -90,7 +114,7 @@ def checkpoint(function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
     first = counter()
     outputs = function(*args, **kwargs)
     nodes = _nodes_since(outputs, first)
-    block.names = [node.op.name for node in nodes]
+    block.done(nodes)
     for index, node in enumerate(nodes):
         node.saved = Deferred(functools.partial(block.saved, index))
     return outputs

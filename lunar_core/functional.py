@@ -6,7 +6,7 @@ computed already; the others take a function and compute it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from . import backend
@@ -31,8 +31,7 @@ def grad(
     outputs need none). ``create_graph`` makes the results differentiable, to any order. An input that the outputs do
     not depend on is an error, or ``None`` in the result under ``allow_unused``.
     """
-    outputs = [outputs] if isinstance(outputs, Tensor) else list(outputs)
-    inputs = [inputs] if isinstance(inputs, Tensor) else list(inputs)
+    outputs, inputs = _tensors("grad: outputs", outputs), _tensors("grad: inputs", inputs)
     if grad_outputs is None:
         grad_outputs = [None] * len(outputs)
     elif isinstance(grad_outputs, Tensor):
@@ -53,29 +52,46 @@ def grad(
     return [r if r is None or create_graph else Tensor(r) for r in results]
 
 
+def _tensors(name: str, value: Any) -> list[Tensor]:
+    found = [value] if isinstance(value, Tensor) else list(value) if isinstance(value, Iterable) else [value]
+    for item in found:
+        if not isinstance(item, Tensor):
+            raise GradientError(f"{name} must be a tensor or a sequence of tensors, got {type(item).__name__}")
+    return found
+
+
 def vjp(function: Callable[..., Any], *primals: Tensor) -> tuple[Any, Callable[..., list[Any]]]:
     """``function(*primals)`` and a function that maps an output gradient to the gradients of ``primals``."""
-    inputs = [_fresh_leaf(p) for p in primals]
-    output = function(*inputs)
+    recording = modes.grad
+    with enable_grad():
+        inputs = [_fresh_leaf(p) for p in primals]
+        output = function(*inputs)
 
     def pullback(cotangent: Tensor, *, create_graph: bool = False) -> list[Any]:
         return grad(output, inputs, cotangent, create_graph=create_graph, retain_graph=True, allow_unused=True)
 
-    return output, pullback
+    return output if recording else output.detach(), pullback
 
 
 def jvp(function: Callable[..., Any], primals: Sequence[Tensor], tangents: Sequence[Tensor]) -> tuple[Any, Any]:
     """``function(*primals)`` and its directional derivative along ``tangents``, by differentiating a vjp."""
-    inputs = [_fresh_leaf(p) for p in primals]
-    output = function(*inputs)
-    v = Tensor(backend.of(output.data).xp.ones_like(output.data))
-    v.requires_grad_()
-    pulled = grad(output, inputs, v, create_graph=True, allow_unused=True)
+    primals, tangents = _tensors("jvp: primals", primals), _tensors("jvp: tangents", tangents)
+    if [p.shape for p in primals] != [t.shape for t in tangents]:
+        shapes = [", ".join(str(t.shape) for t in tensors) for tensors in (primals, tangents)]
+        raise ShapeError(f"jvp: each primal needs a tangent of its shape: primals {shapes[0]}; tangents {shapes[1]}")
+    recording = modes.grad
+    with enable_grad():
+        inputs = [_fresh_leaf(p) for p in primals]
+        output = function(*inputs)
+        v = Tensor(backend.of(output.data).xp.ones_like(output.data))
+        v.requires_grad_()
+        pulled = grad(output, inputs, v, create_graph=True, allow_unused=True)
+    result = output if recording else output.detach()
     pairs = [(p, t) for p, t in zip(pulled, tangents) if p is not None and p.node is not None]
     if not pairs:
-        return output, output.detach() * 0
-    (tangent,) = grad([p for p, _ in pairs], [v], [t for _, t in pairs], create_graph=modes.grad, allow_unused=True)
-    return output, output.detach() * 0 if tangent is None else tangent
+        return result, output.detach() * 0
+    (tangent,) = grad([p for p, _ in pairs], [v], [t for _, t in pairs], create_graph=recording, allow_unused=True)
+    return result, output.detach() * 0 if tangent is None else tangent
 
 
 def _fresh_leaf(tensor: Tensor) -> Tensor:

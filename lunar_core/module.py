@@ -325,7 +325,8 @@ class Module:
             grad = tensor.grad
             tensor.data = new
             if isinstance(tensor.node, Leaf):
-                tensor.node = Leaf(tensor)
+                hooks, tensor.node = tensor.node.hooks, Leaf(tensor)
+                tensor.node.hooks = hooks
                 if grad is not None:
                     tensor.node.grad = Tensor(convert(grad.data))
         return self

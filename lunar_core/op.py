@@ -437,6 +437,12 @@ _MAKERS: dict[tuple[int, str, bool], Any] = {}
 def _compile_applier(op: Op, count: int, traced: bool = True) -> Callable[..., Any]:
     if count == 0:
         raise ShapeError(f"{op.name}: no inputs given")
+    for kept in op.save if type(op.save) is tuple else (op.save,):
+        index = kept.index if isinstance(kept, Shape) else kept
+        if isinstance(index, int) and not OUTPUT <= index < count:
+            raise LunarError(
+                f"op {op.name!r} saves input {index}, but it was applied to {count} inputs, 0..{count - 1}"
+            )
     saved = _saved_source(op.save)
     make = _MAKERS.get((count, saved, traced))
     if make is None:

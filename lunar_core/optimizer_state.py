@@ -143,13 +143,14 @@ def _check_records(optimizer: Optimizer, state: Mapping[str, Any], problems: lis
                     continue
                 own = trained[name].own.get(key) if name in trained else None
                 shape = tuple(known[name].shape if own is None else own.shape)
-                if tuple(np.shape(_raw(record[key]))) != shape and not _free_shape(optimizer, key, own):
+                if tuple(np.shape(_raw(record[key]))) != shape and not _free_shape(optimizer, key, trained.get(name)):
                     problems.append(f"{name}: {key} has shape {tuple(np.shape(_raw(record[key])))}, expected {shape}")
 
 
-def _free_shape(optimizer: Optimizer, key: str, own: Any) -> bool:
-    """Whether nothing says which shape a state array has: one made by a function, empty yet or of a frozen parameter."""
-    return (own is None or not own.size) and isinstance(optimizer.state, Mapping) and callable(optimizer.state[key])
+def _free_shape(optimizer: Optimizer, key: str, entry: Entry | None) -> bool:
+    """Whether nothing says which shape a state array has: made by a function, empty at first or of a frozen parameter."""
+    start = optimizer.state[key] if isinstance(optimizer.state, Mapping) else None
+    return callable(start) and (entry is None or not start(entry.data).size)
 
 
 def _entries(optimizer: Optimizer) -> Iterator[tuple[FlatBuffer, Entry]]:

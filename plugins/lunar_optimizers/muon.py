@@ -6,10 +6,13 @@ from typing import ClassVar
 
 from lunar_core.component import field, non_negative, positive
 from lunar_core.contracts.optimizer import Optimizer
+from lunar_core.fusion import fused
 
 from .adam import adam_step
 from .arrays import norm, state_array
 from .hyperparameters import decayed, fraction, moments, rate, shrinkage, small
+
+_adam = fused(adam_step)
 
 #: Coefficients of the quintic iteration.
 QUINTIC = (3.4445, -4.7750, 2.0315)
@@ -74,7 +77,7 @@ class Muon(Optimizer):
         if p.ndim < 2:
             lr = lr if adam_lr is None else adam_lr
             p, g = decayed(p, g, lr, adam_weight_decay, True)
-            return adam_step(p, g, m, v, v, lr, adam_betas, eps, False, step)[:3]
+            return _adam(p, g, m, v, v, lr, adam_betas, eps, False, step)[:3]
         p, g = decayed(p, g, lr, weight_decay, True)
         m = beta * m + (1 - beta) * g
         ahead = m / (1 - beta**step)

@@ -48,12 +48,13 @@ class Adversarial(Sensitive):
     def vat(self, model: Any, x: Tensor) -> Tensor:
         """The divergence at the moved inputs."""
         clean = ops.log_softmax(rerun(model, x.detach()), axis=-1).detach()
-        d = on_device(_unit(random.stream("vat").next().standard_normal(x.shape)), x)
+        d = on_device(random.stream("vat").next().standard_normal(x.shape), x)
+        d = Tensor(unit(d.data))
         xi = max(self.xi, 100 * float(np.finfo(x.dtype).eps))
         for _ in range(self.iterations):
             r = leaf(d)
             (g,) = grad(divergence(clean, rerun(model, x.detach() + r * xi)), r)
-            d = on_device(_unit(backend.of(g.data).to_numpy(g.data).astype(np.float64)), x)
+            d = Tensor(unit(g.data))
         return divergence(clean, rerun(model, x.detach() + d * self.eps))
 
 
@@ -62,8 +63,10 @@ def divergence(logs: Tensor, logits: Tensor) -> Tensor:
     return (ops.exp(logs) * (logs - ops.log_softmax(logits, axis=-1))).sum(axis=-1).mean()
 
 
-def _unit(array: np.ndarray) -> np.ndarray:
-    """Each example divided by its L2 norm; zeros stay."""
+def unit(array: Any) -> Any:
+    """Each example of a raw array divided by its L2 norm; zeros stay."""
+    xp = backend.of(array).xp
     flat = array.reshape(len(array), -1)
-    sizes = np.sqrt((flat * flat).sum(axis=1, keepdims=True))
-    return (flat / np.where(sizes > 0, sizes, 1.0)).reshape(array.shape)
+    flat = flat / xp.maximum(xp.abs(flat).max(axis=1, keepdims=True), np.finfo(array.dtype).tiny)  # squares underflow
+    sizes = xp.sqrt((flat * flat).sum(axis=1, keepdims=True))
+    return (flat / xp.where(sizes > 0, sizes, array.dtype.type(1))).reshape(array.shape)

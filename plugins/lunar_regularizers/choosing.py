@@ -7,6 +7,7 @@ from typing import Any
 
 from lunar_core.component import field, non_negative
 from lunar_core.contracts.regularizer import Regularizer
+from lunar_core.dtypes import is_floating
 from lunar_core.errors import HyperparameterError, StateError
 from lunar_core.ops.creation import zeros
 from lunar_core.tensor import Tensor
@@ -32,7 +33,7 @@ def choose(owner: str, model: Any, patterns: tuple[str, ...], vectors: bool) -> 
 def nothing(model: Any) -> Tensor:
     """A zero where the parameters of ``model`` are."""
     for parameter in model.parameters():
-        return zeros((), dtype=parameter.dtype if parameter.dtype.kind == "f" else None, device=parameter.device)
+        return zeros((), dtype=parameter.dtype if is_floating(parameter.dtype) else None, device=parameter.device)
     return zeros(())
 
 

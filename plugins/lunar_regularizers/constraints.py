@@ -42,8 +42,10 @@ class Constraint(Regularizer):
     def project(self, model: Any) -> None:
         """Project every chosen parameter in place."""
         for parameter in choose(type(self).__name__, model, self.patterns, self.include_vectors).values():
-            parameter.data[...] = self.projected(parameter.data)
-            note_write(parameter.data)
+            w = parameter.data
+            # Squares of half precision are summed in single.
+            w[...] = self.projected(w if w.dtype.itemsize > 2 else w.astype("float32"))
+            note_write(w)
 
     def terms(self, model: Any) -> tuple[Tensor, float]:  # type: ignore[override]
         """Nothing is added to the loss."""

@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 
 from lunar_core.component import field, non_negative
 from lunar_core.contracts.regularizer import Regularizer, Seen
+from lunar_core.dtypes import is_floating
 from lunar_core.errors import HyperparameterError, StateError
 from lunar_core.modes import enable_grad
 from lunar_core.tensor import Tensor
@@ -154,7 +155,7 @@ def _fits(name: str, pattern: str) -> bool:
 def tensors_of(output: Any) -> list[Tensor]:
     """The floating Tensors in what a module returned."""
     if isinstance(output, Tensor):
-        return [output] if output.dtype.kind == "f" else []
+        return [output] if is_floating(output.dtype) else []
     if isinstance(output, dict):
         output = list(output.values())
     if isinstance(output, (list, tuple)):

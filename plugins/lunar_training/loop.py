@@ -10,6 +10,7 @@ import math
 import time
 from typing import Any
 
+from lunar_core.contracts.regularizer import Seen
 from lunar_core.hooks import Bus, Pairs
 from lunar_core.tensor import Tensor
 
@@ -19,6 +20,10 @@ from .errors import DivergenceError
 from .gradients import Gradients, clip_global_norm, global_norm
 
 _END = object()
+
+
+def _weights_only(regularizer: Any) -> bool:
+    return getattr(regularizer, "looks_at", "weights") == "weights"
 
 
 class SkipBatch(Exception):
@@ -78,7 +83,7 @@ class TrainLoop:
         self.pairs = pairs
         self.gradients = Gradients(self.model)  # anew, since parameters may have been frozen or freed between epochs
         clock.batch = 0
-        unhook = self._hook_parameters()
+        unhook = [*self._hook_parameters(), *(r.attach(self.model) for r in self.regularizers if hasattr(r, "attach"))]
         try:
             batches = iter(loader)
             while not ctx.should_stop:
@@ -249,7 +254,9 @@ class TrainLoop:
             objective = objective * (weight / divisor)
         penalty = 0.0
         if self.regularizers and last:  # once a batch
-            added: Any = sum((total / w for total, w in (r.terms(self.model) for r in self.regularizers)), 0.0)
+            seen = Seen(inputs, compared, targets, self._mean_loss)
+            parts = [r.terms(self.model) if _weights_only(r) else r.terms(self.model, seen) for r in self.regularizers]
+            added: Any = sum((total / w for total, w in parts), 0.0)
             penalty = added.item()
             objective = objective + (added if divisor is None else added * ((so_far or divisor) / divisor))
 
@@ -334,14 +341,21 @@ class TrainLoop:
         if ctx.schedulers:
             self.advance("step")
 
-    def advance(self, now: str) -> None:
+    def _mean_loss(self, outputs: Any, targets: Any) -> Any:
+        total, weight = loss_terms(self.loss, outputs, targets, None)
+        return total / weight if weight else total
+
+    def advance(self, now: str, figures: Any = None) -> None:
         """Move the schedulers on whose unit is due after an optimizer step ("step") or an epoch ("epoch")."""
         ctx, h = self.ctx, self.bus.scheduler_step
         for scheduler in ctx.schedulers:
             unit = getattr(scheduler, "unit", "step")
             if (unit == "epoch") == (now == "epoch"):
                 position = getattr(ctx.clock, unit)
-                scheduler.step(position if h is None else h(position, unit, None))
+                core = getattr(scheduler, "scheduler", scheduler)
+                metric = (figures or {}).get(core.monitor) if getattr(core, "metric_driven", False) else None
+                position = position if h is None else h(position, unit, metric)
+                scheduler.step(position) if metric is None else scheduler.step(position, metric)
 
     def _closure(self, batch: tuple[Any, ...]) -> float:
         """Loss and fresh gradients of the same batch at the weights as they are now."""

@@ -281,7 +281,7 @@ class Trainer:
             if bus.log is not None:
                 bus.log({"event": "eval", "name": name, "epoch": epoch + 1, "step": clock.step, **found})
         clock.epoch += 1
-        loop.advance("epoch")
+        loop.advance("epoch", metrics)
         metrics = pairs.close("epoch_end", epoch, metrics)
         if bus.log is not None:
             rate = (clock.sample - samples) / took if took > 0 else 0.0

@@ -13,7 +13,7 @@ from hypothesis.extra import numpy as hnp
 import lunar_core as lc
 from lunar_core import ops
 from lunar_core.errors import DeviceError, GradientError, InPlaceError, LunarError, ShapeError
-from lunar_core.op import Op, Sample
+from lunar_core.op import OPS, Op, Sample
 from lunar_core.testing import gradcheck, gradgradcheck
 
 
@@ -445,3 +445,30 @@ def test_a_mode_refuses_to_decorate_a_generator_whose_body_it_could_not_cover():
         @lc.no_grad()
         def batches():
             yield 1
+
+
+def test_an_op_that_saves_an_input_which_it_does_not_have_is_named():
+    op = Op(
+        "test_saves_too_far",
+        lambda xp, x: x * 2,
+        vjp=lambda F, g, x, need: (g,),
+        save=3,
+        abstract=lambda x: x,
+        samples=[Sample((np.ones(2),))],
+    )
+    try:
+        with pytest.raises(LunarError, match="'test_saves_too_far' saves input 3, but it was applied to 1 inputs"):
+            op(leaf([1.0]))
+    finally:
+        del OPS[op.name]
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+@pytest.mark.parametrize("create_graph", [False, True])
+def test_the_gradient_of_a_broadcast_half_is_summed_in_float32(dtype, create_graph):
+    bias = leaf(np.zeros(2), dtype)
+    (lc.tensor(np.zeros((4096, 2)), dtype=dtype) + bias).backward(
+        lc.tensor(np.ones((4096, 2)), dtype=dtype), create_graph=create_graph
+    )
+    assert bias.grad.dtype.name == dtype
+    assert bias.grad.tolist() == [4096, 4096]

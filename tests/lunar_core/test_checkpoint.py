@@ -8,7 +8,7 @@ import pytest
 
 import lunar_core as lc
 from lunar_core import random
-from lunar_core.errors import GradientError
+from lunar_core.errors import GradientError, InPlaceError
 from lunar_core.testing import gradcheck, gradgradcheck
 
 
@@ -89,3 +89,22 @@ def test_a_block_that_changes_between_runs_is_an_error():
     y = lc.checkpoint(f, lc.tensor([1.0], requires_grad=True))
     with pytest.raises(GradientError, match="applied other ops"):
         y.backward()
+
+
+@pytest.mark.parametrize("written", ["argument", "parameter", "constant"])
+def test_a_write_to_what_the_block_read_is_noticed(written):
+    x = lc.tensor(np.ones(3), requires_grad=True)
+    parts = {"argument": x, "parameter": lc.Parameter(np.ones(3)), "constant": lc.tensor(np.ones(3))}
+    y = lc.checkpoint(lambda a, b: (a * b + parts["parameter"]).exp(), x, parts["constant"])
+    with lc.no_grad():
+        parts[written].assign_(0)
+    with pytest.raises(InPlaceError, match="checkpoint: a tensor of shape"):
+        y.sum().backward()
+
+
+def test_the_second_run_makes_constants_of_the_same_dtype():
+    x = lc.tensor(np.ones(2), requires_grad=True)
+    with lc.default_dtype("float64"):
+        y = lc.checkpoint(lambda a: (a * lc.tensor([0.1, 0.2])).exp(), x)
+    y.sum().backward()
+    np.testing.assert_allclose(x.grad.numpy(), np.exp([0.1, 0.2]) * [0.1, 0.2], rtol=1e-14)

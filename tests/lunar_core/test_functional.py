@@ -51,3 +51,25 @@ def test_derivatives_leave_grad_alone():
     lc.hessian(lambda t: (t**3).sum(), x)
     lc.vjp(lambda t: t * 2, x)[1](lc.ones(2))
     assert x.grad is None
+
+
+def test_vjp_and_jvp_work_inside_no_grad_and_their_results_are_outside_of_the_graph():
+    x = lc.tensor(np.array([1.0, 2.0]))
+    with lc.no_grad():
+        output, pullback = lc.vjp(lambda t: t**2, x)
+        value, tangent = lc.jvp(lambda t: t**2, [x], [lc.ones_like(x)])
+    assert pullback(lc.ones_like(x))[0].tolist() == [2, 4]
+    assert tangent.tolist() == [2, 4]
+    assert not (output.requires_grad or value.requires_grad or tangent.requires_grad)
+
+
+def test_jvp_names_the_shapes_of_tangents_that_do_not_fit():
+    x = lc.tensor(np.ones(2))
+    with pytest.raises(ShapeError, match=r"primals \(2,\), \(2,\); tangents \(2,\)"):
+        lc.jvp(lambda a, b: a * b, [x, x], [x])
+
+
+def test_grad_of_something_that_is_no_tensor_is_refused():
+    x = lc.tensor(np.ones(2), requires_grad=True)
+    with pytest.raises(GradientError, match="grad: inputs must be a tensor or a sequence of tensors, got int"):
+        lc.grad(x.sum(), 3)

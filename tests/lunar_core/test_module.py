@@ -235,3 +235,13 @@ def test_values_of_a_kind_that_cannot_be_loaded_leave_everything_as_it_was(bad):
     with pytest.raises(StateError, match="bias: cannot load values of dtype"):
         model.load_state_dict({"weight": np.zeros((2, 3), np.float32), "bias": bad})
     np.testing.assert_array_equal(model.weight.data, before)
+
+
+def test_a_gradient_hook_of_a_parameter_survives_a_change_of_dtype():
+    model, calls = Affine(3, 2), []
+    remove = model.weight.register_hook(lambda g: calls.append(g.dtype))
+    model.astype("float64")
+    for _ in range(2):
+        model(lc.ones((1, 3), dtype="float64")).sum().backward()
+        remove()
+    assert calls == [np.float64]

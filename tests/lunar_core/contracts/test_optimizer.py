@@ -16,7 +16,7 @@ from optimizer_parts import Momentum, Whitened, backward, parameters, reference
 import lunar_core as lc
 from lunar_core.component import field, non_negative
 from lunar_core.contracts.optimizer import Optimizer
-from lunar_core.errors import HyperparameterError
+from lunar_core.errors import HyperparameterError, StateError
 from lunar_core.fusion import FusedError
 from lunar_core.testing.fake_device import fake_device
 
@@ -344,3 +344,70 @@ def test_memory_does_not_grow_with_the_step_count(some):
         tracemalloc.stop()
     assert after - before < 3_000
     assert peak - before < 60_000  # the parameters are 280,000 bytes
+
+
+# -- numbers, and state of any shape ----------------------------------------------------------------------------------
+
+
+class Harmonic(Optimizer):
+    """A rate that is a sum over the steps so far, which a fused rule cannot loop over."""
+
+    lr: float = field(default=0.1, validator=non_negative)
+    numbers: ClassVar = {"total": lambda lr, step: sum(lr / i for i in range(1, step + 1))}
+
+    @staticmethod
+    def update(p, g, *, total):
+        return p - total * g
+
+
+class HarmonicWhole(Harmonic):
+    elementwise = False
+
+    @staticmethod
+    def update(p, g, *, total):
+        return p - total * g
+
+
+@pytest.mark.parametrize("cls", [Harmonic, HarmonicWhole])
+def test_numbers_are_computed_from_hyperparameters_and_the_count_of_each_parameter(cls):
+    a, b = (lc.Parameter(np.zeros(2)) for _ in range(2))
+    opt = cls([{"params": [a]}, {"params": [b], "lr": 1.0}])
+    for p in (a, b, b):
+        a.grad = b.grad = None
+        p.grad = lc.ones(2, dtype="float64")
+        opt.step()
+    np.testing.assert_allclose(a.data, -0.1)
+    np.testing.assert_allclose(b.data, -(1 + 1.5))
+
+
+def test_a_number_may_not_take_a_name_that_has_a_meaning():
+    with pytest.raises(HyperparameterError, match="'step' has a meaning already"):
+
+        class Bad(Harmonic):
+            numbers: ClassVar = {"step": lambda step: step}
+
+
+class Growing(Optimizer):
+    """State whose shape the first update decides."""
+
+    lr: float = field(default=0.1, validator=non_negative)
+    elementwise = False
+    state: ClassVar = {"seen": lambda p: np.zeros(0)}
+
+    @staticmethod
+    def update(p, g, seen, *, lr):
+        return p - lr * g, np.append(seen, g.sum())
+
+
+def test_state_that_is_empty_yet_takes_any_shape_when_it_is_loaded():
+    p, q = lc.Parameter(np.zeros(2)), lc.Parameter(np.zeros(2))
+    first, second = Growing([p]), Growing([q])
+    for _ in range(3):
+        p.grad = lc.ones(2, dtype="float64")
+        first.step()
+    second.load_state_dict(first.state_dict())
+    assert second.state_dict()["state"]["0"]["seen"].tolist() == [2.0, 2.0, 2.0]
+    second.load_state_dict(Growing([q]).state_dict())
+    assert second.state_dict()["state"]["0"]["seen"].size == 0
+    with pytest.raises(StateError, match="lr"):
+        second.load_state_dict({"groups": [{"params": ["0"], "arrays": []}], "state": {}})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+import ml_dtypes
 import numpy as np
 import pytest
 from lunar_gradient_processors.clipping import AdaptiveClip, ClipByGlobalNorm, ClipByNorm, ClipByValue, EmaOfNorm
@@ -54,7 +55,7 @@ def total(grads):
 
 
 @pytest.mark.parametrize("name", ROWS)
-@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
+@pytest.mark.parametrize("dtype", [ml_dtypes.bfloat16, np.float16, np.float32, np.float64])
 def test_the_arrays_stay_the_same_objects_of_the_same_dtype(name, dtype):
     grads = gradients(dtype=dtype)
     before = dict(grads)

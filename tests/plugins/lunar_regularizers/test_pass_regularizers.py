@@ -12,6 +12,7 @@ from lunar_activations.sigmoid import Tanh
 from lunar_core import ops, random
 from lunar_core.contracts.regularizer import Seen
 from lunar_core.errors import HyperparameterError, ShapeError, StateError
+from lunar_core.testing.fake_device import FakeArray, fake_device
 from lunar_core.testing.gradcheck import gradcheck
 from lunar_layers.dense import Dense
 from lunar_layers.sequential import Sequential
@@ -117,6 +118,28 @@ def test_the_configuration_comes_back(name):
         type(r)(bananas=3)
     with pytest.raises(StateError, match="has seen no training pass|needs the targets"):
         again.terms(net())
+
+
+@pytest.mark.parametrize("name", PASSES)
+def test_it_stays_on_the_device(name):
+    values = []
+    x, t = X.astype(np.float32), np.abs(X[:, :1]).astype(np.float32)
+    for on_device in (False, True):
+        lc.seed(0)
+        model = net(1 if name == "r1" else 4).astype(np.float32)
+        with fake_device() as device:
+            if on_device:
+                model.to("fake")
+            wrap = (lambda a: lc.Tensor(FakeArray(a.copy()))) if on_device else lc.Tensor
+            inputs = wrap(x)
+            outputs = model(inputs)
+            before = device.synchronizations
+            value = PASSES[name](model, Seen(inputs, outputs, wrap(t), squared_error))
+            assert device.synchronizations - before <= (name in ("graph_laplacian", "fisher_trace"))
+            if name != "attention_entropy":  # outputs are no attention rows: the value is none, only the place counts
+                value.backward()
+            values.append(value.item())
+    assert values[0] == pytest.approx(values[1], rel=1e-5, nan_ok=True)
 
 
 # -- listening ---------------------------------------------------------------------------------------------------------

@@ -211,6 +211,31 @@ def test_a_constraint_projects_as_keras_does_and_costs_nothing(name, net):
     np.testing.assert_allclose(constraint.projected(conv), keras(name, conv), rtol=1e-12)
 
 
+@pytest.mark.parametrize("name", ["max_norm", "min_max_norm", "non_neg", "unit_norm"])
+def test_half_precision_is_projected_without_overflow(name):
+    layer = Dense(3, in_features=5).astype(np.float16)
+    layer.weight.data[...] = 400 * weights((3, 5))
+    everything()[name].project(layer)
+    assert layer.weight.dtype == np.float16 and np.isfinite(layer.weight.data).all()
+    if name == "unit_norm":
+        np.testing.assert_allclose(np.linalg.norm(layer.weight.data.astype(float), axis=1), 1, rtol=1e-2)
+
+
+@pytest.mark.parametrize("name", ["max_norm", "min_max_norm", "non_neg", "unit_norm", "drop_connect"])
+def test_what_costs_nothing_costs_nothing_on_the_device(name):
+    with fake_device() as device:
+        layer = Dense(3, in_features=4).to("fake")
+        regularizer = everything()[name]
+        detach = regularizer.attach(layer)
+        before = device.synchronizations
+        y = layer(lc.Tensor(FakeArray(weights((5, 4)).astype(np.float32)))).sum() + regularizer(layer)
+        y.backward()
+        if hasattr(regularizer, "project"):
+            regularizer.project(layer)
+        assert device.synchronizations == before
+        detach()
+
+
 def test_a_trainer_projects_after_each_step(net):
     rng = np.random.default_rng(0)
     trainer = Trainer(
