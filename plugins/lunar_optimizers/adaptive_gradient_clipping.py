@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from lunar_gradient_processors.clipping import AdaptiveClip
-
 from lunar_core.component import field, positive
+from lunar_gradient_processors.clipping import AdaptiveClip
 
 from .wrapper import GradientWrapper
 

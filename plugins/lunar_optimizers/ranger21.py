@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from lunar_gradient_processors.arrays import unit_norms
-
 from lunar_core import backend
 from lunar_core.component import field, in_range, non_negative, positive
 from lunar_core.contracts.optimizer import Optimizer
+from lunar_gradient_processors.arrays import unit_norms
 
 from .entries import evaluated, ready, state_of
 from .hyperparameters import moments, rate, shrinkage, small
