@@ -144,8 +144,9 @@ class API:
         self._equal = self._bind(shared, "memory_desc_equal", (_P, _P), _I)
         self.execute = self._functions["primitive_execute"]
         self.sgemm = self._functions["sgemm"]
-        # this one takes nanoseconds: through PyDLL it keeps the interpreter's lock
+        # through PyDLL a call keeps the interpreter's lock: right for what takes less than passing the lock on and back
         held = ctypes.PyDLL(None, handle=shared._handle)
+        self.execute_briefly = self._bind(held, "primitive_execute", _SIGNATURES["primitive_execute"], c_int)
         self.set_data_handle = self._bind(held, "memory_set_data_handle", (_P, _P), _I)
         self.engine = self._create("engine_create", CPU_ENGINE, 0)
         self.attributes = self._create("primitive_attr_create")

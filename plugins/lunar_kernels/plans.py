@@ -25,6 +25,8 @@ LIMIT = 512
 """Plans that one thread keeps for one op; the oldest goes first."""
 
 _ALIGNMENT = 64
+_BRIEF = 1 << 15
+"""Bytes of memory up to which a step takes a few microseconds, in which other threads of Python may wait."""
 Run = Callable[..., Any]
 
 
@@ -139,7 +141,7 @@ class Plan:
         self._operands: list[Memory] = []
         self._temporaries: list[Memory] = []
         self._constants: list[np.ndarray] = []
-        self._steps: list[tuple[Handle, Any, Any]] = []
+        self._steps: list[tuple[Any, Handle, Any, Any]] = []
 
     def operand(self, layout: Handle) -> Memory:
         memory = Memory(self.api, layout)
@@ -165,7 +167,9 @@ class Plan:
         if scratchpad is not None:
             roles[dnnl.SCRATCHPAD] = self.temporary(scratchpad)
         array = (Argument * len(roles))(*[Argument(role, memory.pointer) for role, memory in roles.items()])
-        self._steps.append((self.api.primitive(described), array, list(roles.values())))
+        brief = sum(self.api.size(memory.layout) for memory in roles.values()) <= _BRIEF
+        execute = self.api.execute_briefly if brief else self.api.execute
+        self._steps.append((execute, self.api.primitive(described), array, list(roles.values())))
 
     def as_layout(self, memory: Memory, layout: Handle) -> Memory:
         """``memory`` in another layout: itself, or a copy that a step before the next one makes."""
@@ -204,14 +208,14 @@ class Plan:
             _thread.stream = api.stream()
         stream = _thread.stream.pointer
         memories = [memory.pointer for memory in self._operands]
-        steps = [(primitive.pointer, len(array), byref(array)) for primitive, array, _ in self._steps]
-        set_data, execute, at = api.set_data_handle, api.execute, c_size_t.from_address
+        steps = [(execute, primitive.pointer, len(array), byref(array)) for execute, primitive, array, _ in self._steps]
+        set_data, at = api.set_data_handle, c_size_t.from_address
         kept = (self, _thread.stream)  # what the pointers below point to
 
         def run(*arrays: np.ndarray, _kept: Any = kept) -> None:
             for memory, array in zip(memories, arrays):
                 set_data(memory, at(id(array) + DATA_OFFSET).value)
-            for primitive, count, arguments in steps:
+            for execute, primitive, count, arguments in steps:
                 status = execute(primitive, stream, count, arguments)
                 if status:
                     raise dnnl.failure("a primitive", status)

@@ -20,8 +20,8 @@ import numpy as np
 from lunar_core.errors import HyperparameterError
 
 SPIN = 3_000
-"""Turns of an idle OpenMP worker's waiting loop before it sleeps, about 0.05 ms. Enough for the next kernel to find it awake; with
-libgomp's own 300,000, a convolution and a product of OpenBLAS in turns took eight times as long as one after the other alone."""
+"""Turns of an idle OpenMP worker's waiting loop before it sleeps, about 0.05 ms. Enough for the next kernel to find it awake;
+with libgomp's own 300,000, a convolution and a product of OpenBLAS in turns took eight times as long as apart."""
 
 _WAIT_VARIABLES = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT")
 _BLAS_NAMES = ("scipy_openblas_{}_num_threads64_", "openblas_{}_num_threads64_", "openblas_{}_num_threads")

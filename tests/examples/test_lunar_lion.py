@@ -59,10 +59,10 @@ def test_its_components_are_listed_with_their_origin(environment, tmp_path):
 def test_it_trains_the_digits_by_name_and_its_hook_takes_part(environment, tmp_path):
     out = tmp_path / "run"
     text = run(
-        environment / "lunar", "train", "digits-cnn", "--optimizer", "lion", "--set", "optimizer.lr=5e-4",
+        environment / "lunar", "train", "digits-cnn", "--optimizer", "lunar-lion/lion", "--set", "optimizer.lr=5e-4",
         "--epochs", "12", "--out", out, cwd=tmp_path,
     )  # fmt: skip
-    assert "lion" in text
+    assert "lunar-lion/lion" in text and "lunar-lion/lion" in (out / "config.toml").read_text()
     assert json.loads((out / "test.json").read_text())["accuracy"] >= 0.96
     history = json.loads((out / "history.json").read_text())
     assert "sign_agreement" in json.dumps(history)
