@@ -42,7 +42,16 @@ from ..suggest import did_you_mean
 _FLOAT32 = np.dtype(np.float32)
 
 
-class Optimizer(Component):
+class BaseOptimizer(Component):
+    """Base of everything that steps: of update rules (:class:`Optimizer`) and of what is built around other optimizers.
+
+    A subclass offers ``step(closure=None)``, ``zero_grad()``, ``groups``, ``state_dict()`` and ``load_state_dict(state)``.
+    """
+
+    kind: ClassVar[str] = "optimizer"
+
+
+class Optimizer(BaseOptimizer):
     """Base of optimizers; see the module's docstring for how to write one.
 
     ``params`` is an iterable of parameters or of (name, parameter) pairs, a module, or a list of groups: dicts with
@@ -61,8 +70,6 @@ class Optimizer(Component):
     Raises HyperparameterError for bad hyperparameters, no parameters, a parameter in two groups, a tensor that is not a
     leaf, or a pattern that matches nothing.
     """
-
-    kind: ClassVar[str] = "optimizer"
 
     #: Names of the state arrays, which start at zero, or a dict from each name to the number that it starts with. With
     #: ``elementwise = False`` also to a function that makes it, in any shape, from the parameter's array.

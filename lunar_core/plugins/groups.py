@@ -38,6 +38,7 @@ CONTRACTS: dict[str, str] = {
     for kind in GROUPS
     if kind not in ("command", "kernel", "plugin", "model", "dataset")
 }
+CONTRACTS["optimizer"] = "lunar_core.contracts.optimizer:BaseOptimizer"  # rules, and what wraps other optimizers
 """Base class of each kind as ``module:Class``, imported when the first component of the kind is loaded."""
 
 NAMESPACES: dict[str, str] = {

@@ -66,7 +66,9 @@ class Namespace:
         return len(self._names())
 
     def __dir__(self) -> list[str]:
-        return sorted({*self._registry.classes(self._kind), *(dir(self._included) if self._included is not None else ())})
+        return sorted(
+            {*self._registry.classes(self._kind), *(dir(self._included) if self._included is not None else ())}
+        )
 
     def _names(self) -> list[str]:
         own = self._registry.names(self._kind)

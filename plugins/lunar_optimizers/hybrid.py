@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import fnmatch
 from collections.abc import Callable, Mapping
-from typing import Any, ClassVar
+from typing import Any
 
 import lunar_core as lc
-from lunar_core.component import Component, field
+from lunar_core.component import field
+from lunar_core.contracts.optimizer import BaseOptimizer
 from lunar_core.errors import HyperparameterError, NotBuiltError, StateError
 
 from .entries import evaluated
 
 
-class Hybrid(Component):
+class Hybrid(BaseOptimizer):
     """One optimizer for the parameters of each pattern, stepped together::
 
         Hybrid(model, {"blocks.*.weight": lambda p: Muon(p, lr=0.02)}, rest=lambda p: AdamW(p, lr=3e-4))
@@ -27,8 +28,6 @@ class Hybrid(Component):
     reads that of the first. Raises HyperparameterError for a parameter that two patterns or none cover, and a
     pattern that covers none.
     """
-
-    kind: ClassVar[str] = "optimizer"
 
     params: Any = field(config=False)
     rules: dict[str, Any] = field(doc="what makes an optimizer, by glob pattern of the parameters' names")

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, ClassVar
+from typing import Any
 
 from lunar_core.autograd import note_write
-from lunar_core.component import Component, field
+from lunar_core.component import field
 from lunar_core.contracts.gradient_processor import GradientProcessor
+from lunar_core.contracts.optimizer import BaseOptimizer
 from lunar_core.errors import HyperparameterError, StateError
 from lunar_core.tensor import Tensor
 
 from .entries import Place, places, ready
 
 
-class Wrapper(Component):
+class Wrapper(BaseOptimizer):
     """Base of what changes another optimizer's steps: ``Lookahead(Adam(model.parameters(), lr=1e-3), k=5)``.
 
     Attributes and methods that the wrapper does not have are the wrapped optimizer's: ``groups``, ``zero_grad``,
@@ -26,8 +27,6 @@ class Wrapper(Component):
 
     Raises HyperparameterError for something that is no optimizer.
     """
-
-    kind: ClassVar[str] = "optimizer"
 
     optimizer: Any = field(config=False)
 

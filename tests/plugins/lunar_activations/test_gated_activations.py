@@ -39,7 +39,9 @@ def test_any_axis_may_be_halved(cls, gate, axis, shape):
     np.testing.assert_allclose(y.numpy(), np.moveaxis(swapped, -1, axis), rtol=1e-12)
 
 
-@pytest.mark.parametrize("layer", [GLU(), SwiGLU(1), GEGLU(), GEGLU(approximate="tanh")], ids=lambda v: getattr(v, "__name__", repr(v)))
+@pytest.mark.parametrize(
+    "layer", [GLU(), SwiGLU(1), GEGLU(), GEGLU(approximate="tanh")], ids=lambda v: getattr(v, "__name__", repr(v))
+)
 def test_gates_pass_gradient_checks_of_both_orders(layer):
     x = lc.tensor(X, requires_grad=True)
     gradcheck(layer, [x])
@@ -86,7 +88,9 @@ def test_maxout_of_a_size_that_does_not_divide_is_an_error():
         Maxout(0)
 
 
-@pytest.mark.parametrize("layer", [GLU(), SwiGLU(), GEGLU(), ReGLU(), Maxout()], ids=lambda v: getattr(v, "__name__", repr(v)))
+@pytest.mark.parametrize(
+    "layer", [GLU(), SwiGLU(), GEGLU(), ReGLU(), Maxout()], ids=lambda v: getattr(v, "__name__", repr(v))
+)
 def test_they_stay_on_a_device_that_refuses_numpy(layer):
     with fake_device() as device:
         x = lc.Tensor(FakeArray(X.copy()), requires_grad=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+
 from lunar_gradient_processors.clipping import AdaptiveClip, ClipByGlobalNorm, ClipByValue
 
 torch = pytest.importorskip("torch")

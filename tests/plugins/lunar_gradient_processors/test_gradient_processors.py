@@ -7,14 +7,14 @@ import json
 import ml_dtypes
 import numpy as np
 import pytest
-from lunar_gradient_processors.clipping import AdaptiveClip, ClipByGlobalNorm, ClipByNorm, ClipByValue, EmaOfNorm
-from lunar_gradient_processors.several import Accumulate, PCGrad
-from lunar_gradient_processors.shaping import Centralize, DropNonfinite, Noise, Normalize
 
 import lunar_core as lc
 from lunar_core import random
 from lunar_core.errors import HyperparameterError, StateError
 from lunar_core.testing.fake_device import FakeArray, fake_device
+from lunar_gradient_processors.clipping import AdaptiveClip, ClipByGlobalNorm, ClipByNorm, ClipByValue, EmaOfNorm
+from lunar_gradient_processors.several import Accumulate, PCGrad
+from lunar_gradient_processors.shaping import Centralize, DropNonfinite, Noise, Normalize
 from lunar_layers.dense import Dense
 from lunar_training.trainer import Trainer
 

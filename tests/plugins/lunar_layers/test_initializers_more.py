@@ -191,7 +191,9 @@ def test_auto_is_xavier_for_saturating_linear_and_vector_activations():
         assert type(Auto(activation, "uniform").choice) is XavierUniform
 
 
-@pytest.mark.parametrize("activation", [ReLU(), GELU(), Mish(), ELU(), SELU(), LeakyReLU(0.3)], ids=lambda v: getattr(v, "__name__", repr(v)))
+@pytest.mark.parametrize(
+    "activation", [ReLU(), GELU(), Mish(), ELU(), SELU(), LeakyReLU(0.3)], ids=lambda v: getattr(v, "__name__", repr(v))
+)
 def test_auto_keeps_the_mean_square_from_one_layer_to_the_next(activation):
     z = np.random.default_rng(0).normal(size=(1000, 600))
     after = activation(z) @ Auto(activation)((600, 600)).T

@@ -44,7 +44,11 @@ def test_three_training_batches_and_an_evaluation_agree(options, channels_last):
 
 
 @pytest.mark.parametrize("shape", [7, (3, 7), (5, 3, 7)], ids=lambda v: getattr(v, "__name__", str(v)))
-@pytest.mark.parametrize("options", [{}, {"bias": False}, {"elementwise_affine": False}, {"eps": 1e-2}], ids=lambda v: getattr(v, "__name__", repr(v)))
+@pytest.mark.parametrize(
+    "options",
+    [{}, {"bias": False}, {"elementwise_affine": False}, {"eps": 1e-2}],
+    ids=lambda v: getattr(v, "__name__", repr(v)),
+)
 def test_layer_norm_agrees(shape, options):
     torch.manual_seed(0)
     twin = randomised(nn.LayerNorm(shape, dtype=torch.float64, **options))

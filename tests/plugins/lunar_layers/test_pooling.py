@@ -50,7 +50,9 @@ def test_a_global_mean_has_no_image_axes_left():
     assert GlobalAveragePool2D(keepdims=True)(lc.tensor(X)).tolist() == [[[[8.5]]]]
 
 
-@pytest.mark.parametrize("layer", [MaxPool2D(2), AvgPool2D(2), GlobalAveragePool2D()], ids=lambda v: getattr(v, "__name__", repr(v)))
+@pytest.mark.parametrize(
+    "layer", [MaxPool2D(2), AvgPool2D(2), GlobalAveragePool2D()], ids=lambda v: getattr(v, "__name__", repr(v))
+)
 def test_shape_dtype_and_emptiness(layer):
     assert layer.built
     for dtype in ("float32", "float64"):

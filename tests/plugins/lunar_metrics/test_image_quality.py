@@ -63,7 +63,9 @@ def test_ssim_knows_equal_and_opposite_images():
     assert at_once(SSIM(), IMAGES, NOISY) == pytest.approx(at_once(SSIM(), NOISY, IMAGES))
 
 
-@pytest.mark.parametrize("metric", [PSNR(), PSNR(per_image=False), SSIM()], ids=lambda v: getattr(v, "__name__", repr(v)))
+@pytest.mark.parametrize(
+    "metric", [PSNR(), PSNR(per_image=False), SSIM()], ids=lambda v: getattr(v, "__name__", repr(v))
+)
 def test_weights_count_as_copies_and_shards_merge(metric):
     weight = np.array([0, 1, 2, 3, 1, 0, 1])
     expected = at_once(metric, NOISY.repeat(weight, axis=0), IMAGES.repeat(weight, axis=0))

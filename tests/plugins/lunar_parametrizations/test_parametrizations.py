@@ -7,8 +7,6 @@ import json
 
 import numpy as np
 import pytest
-from lunar_parametrizations.matrices import LowRank, Orthogonal, Symmetric
-from lunar_parametrizations.norms import SpectralNorm, WeightNorm
 
 import lunar_core as lc
 from lunar_core import ops
@@ -20,6 +18,8 @@ from lunar_layers.conv import Conv2D
 from lunar_layers.dense import Dense
 from lunar_layers.sequential import Sequential
 from lunar_optimizers.sgd import SGD
+from lunar_parametrizations.matrices import LowRank, Orthogonal, Symmetric
+from lunar_parametrizations.norms import SpectralNorm, WeightNorm
 
 ROWS = {
     "weight_norm": WeightNorm,

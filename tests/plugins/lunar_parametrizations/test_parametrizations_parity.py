@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from lunar_parametrizations.matrices import Orthogonal, Symmetric
-from lunar_parametrizations.norms import SpectralNorm, WeightNorm
 
 from lunar_core.contracts.parametrization import parametrize
 from lunar_layers.dense import Dense
+from lunar_parametrizations.matrices import Orthogonal, Symmetric
+from lunar_parametrizations.norms import SpectralNorm, WeightNorm
 
 torch = pytest.importorskip("torch")
 from torch.nn.utils import parametrizations as reference
