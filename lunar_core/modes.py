@@ -35,7 +35,7 @@ class _Mode(contextlib.ContextDecorator):
 
     def __init__(self, **values: Any) -> None:
         self._values = values
-        self._before: list[dict[str, Any]] = []
+        self._before: dict[int, list[dict[str, Any]]] = {}  # by thread: a mode may be shared between threads
 
     def _recreate_cm(self) -> _Mode:  # a decorated function gets its own instance for each call
         return type(self)._copy(self)
@@ -44,7 +44,7 @@ class _Mode(contextlib.ContextDecorator):
     def _copy(cls, mode: _Mode) -> _Mode:
         new = _Mode.__new__(cls)
         new._values = mode._values
-        new._before = []
+        new._before = {}
         return new
 
     def __call__(self, function: Any) -> Any:
@@ -56,13 +56,14 @@ class _Mode(contextlib.ContextDecorator):
         return super().__call__(function)
 
     def __enter__(self) -> _Mode:
-        self._before.append({name: getattr(modes, name) for name in self._values})
+        before = {name: getattr(modes, name) for name in self._values}
+        self._before.setdefault(threading.get_ident(), []).append(before)
         for name, value in self._values.items():
             setattr(modes, name, value)
         return self
 
     def __exit__(self, *exc: object) -> None:
-        for name, value in self._before.pop().items():
+        for name, value in self._before[threading.get_ident()].pop().items():
             setattr(modes, name, value)
 
 

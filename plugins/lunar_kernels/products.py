@@ -14,15 +14,16 @@ from typing import Any
 
 import numpy as np
 
-from . import dnnl
+from . import dnnl, threads
 from .dnnl import API, Handle, Unsupported
 from .library import DATA_OFFSET
 from .plans import FLOAT32, Plan, Plans, Run, lies, row_major, separate, strides_of
 
-# multiplications from which on oneDNN is asked
-_TRANSPOSED, _PLAIN, _STACKED = 1 << 18, 1 << 21, 1 << 18
 _LEAST = 1 << 18
-"""The smallest of these: what is smaller is not even looked up."""
+"""Multiplications from which on oneDNN is asked. OpenBLAS computes up to so many in one thread; beyond, its threads and those
+of oneDNN would take turns, each waiting for the other's to go to sleep."""
+_PLAIN = 1 << 21
+"""The same for two factors that lie row by row, where there is one thread only."""
 _NARROWEST = 4
 """Fewer rows than this are a matter of memory, which BLAS reads at full speed."""
 
@@ -75,7 +76,8 @@ def _matmul_plan(api: API, key: Any) -> Run:
         return _stacks(api, x_shape, x_strides, y_shape, y_strides)
     x = ((rows, k), x_strides if len(x_shape) == 2 else (k, 1))
     order, _ = _matrix(y_shape, y_strides)
-    if rows * k * n < (_PLAIN if order == b"N" else _TRANSPOSED) or min(rows, n) < _NARROWEST:
+    least = _PLAIN if order == b"N" and threads.get() == 1 else _LEAST
+    if rows * k * n < least or min(rows, n) < _NARROWEST:
         raise Unsupported("small")
     multiply = (
         _sgemm(api, x, (y_shape, y_strides)) if order == b"N" else _primitive(api, x, (y_shape, y_strides), False)
@@ -116,7 +118,7 @@ def _stacks(api: API, x_shape: Any, x_strides: Any, y_shape: Any, y_strides: Any
     ndim = max(len(x_shape), len(y_shape))
     head = np.broadcast_shapes(x_shape[:-2], y_shape[:-2])
     shape = (*head, x_shape[-2], y_shape[-1])
-    if math.prod(shape) * x_shape[-1] < _STACKED or min(shape[-2:]) < _NARROWEST:
+    if math.prod(shape) * x_shape[-1] < _LEAST or min(shape[-2:]) < _NARROWEST:
         raise Unsupported("small")
     layouts = []
     for array_shape, strides in ((x_shape, x_strides), (y_shape, y_strides)):
@@ -144,7 +146,7 @@ def _stacks(api: API, x_shape: Any, x_strides: Any, y_shape: Any, y_strides: Any
 def _linear_plan(api: API, key: Any) -> Run:
     x_shape, x_bytes, w_shape, w_bytes, bias_bytes = key
     rows, (n, k) = math.prod(x_shape[:-1]), w_shape
-    if not rows or not n or not k or rows * n * k < _TRANSPOSED or min(rows, n) < _NARROWEST:
+    if not rows or not n or not k or rows * n * k < _LEAST or min(rows, n) < _NARROWEST:
         raise Unsupported("small")
     x_strides, (down, right) = strides_of(x_bytes), strides_of(w_bytes)
     flat = len(x_shape) == 2

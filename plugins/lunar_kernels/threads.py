@@ -19,9 +19,10 @@ import numpy as np
 
 from lunar_core.errors import HyperparameterError
 
-SPIN = 3_000
-"""Turns of an idle OpenMP worker's waiting loop before it sleeps, about 0.05 ms. Enough for the next kernel to find it awake;
-with libgomp's own 300,000, a convolution and a product of OpenBLAS in turns took eight times as long as apart."""
+SPIN = 20_000
+"""Turns of an idle OpenMP worker's waiting loop before it sleeps, about 0.2 ms; libgomp's own default is 300,000. Measured on two
+cores: with fewer, the kernels of a small network find their workers asleep (3,000: a tenth slower); with more, a product of
+OpenBLAS between two kernels waits for the burning worker (100,000 and up: seven times slower)."""
 
 _WAIT_VARIABLES = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT")
 _BLAS_NAMES = ("scipy_openblas_{}_num_threads64_", "openblas_{}_num_threads64_", "openblas_{}_num_threads")

@@ -47,9 +47,11 @@ class MatthewsCorrCoef(Confusion):
     def result(self) -> float:
         c = self.square()
         true, predicted, total = c.sum(axis=1), c.sum(axis=0), c.sum()
+        if np.count_nonzero(true) < 2 or np.count_nonzero(predicted) < 2:
+            return 0.0  # one side names one class throughout; rounding would leave a spread of almost 0
         covariance = np.trace(c) * total - true @ predicted
         spread = (total**2 - predicted @ predicted) * (total**2 - true @ true)
-        return float(covariance / math.sqrt(spread)) if spread > 0 else 0.0
+        return float(covariance / math.sqrt(spread))
 
 
 class CohenKappa(Confusion):

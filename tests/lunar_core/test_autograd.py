@@ -472,3 +472,24 @@ def test_the_gradient_of_a_broadcast_half_is_summed_in_float32(dtype, create_gra
     )
     assert bias.grad.dtype.name == dtype
     assert bias.grad.tolist() == [4096, 4096]
+
+
+def test_a_mode_that_two_threads_share_restores_what_each_of_them_had():
+    mode = lc.no_grad()
+    entered, left = threading.Event(), threading.Event()
+    seen = []
+
+    def other():
+        with lc.no_grad(), mode:
+            entered.set()
+            left.wait()
+        seen.append(lc.is_grad_enabled())
+
+    thread = threading.Thread(target=other)
+    with mode:
+        thread.start()
+        entered.wait()
+    seen.append(lc.is_grad_enabled())
+    left.set()
+    thread.join()
+    assert seen == [True, True]

@@ -160,7 +160,7 @@ def refused(lunar, *args):
     [
         (["digit-cnn"], "did you mean 'digits-cnn'"),
         (["nowhere/config.toml"], "there is no file nowhere/config.toml"),
-        (["digits-cnn", "--optimizer", "adamv"], "did you mean 'adam' or 'adamw'"),
+        (["digits-cnn", "--optimizer", "adamww"], "did you mean 'adamw'"),
         (["digits-cnn", "--set", "model=digitscnn"], "did you mean 'digits_cnn'"),
         (["digits-cnn", "--set", "optimizer.learning_rate=0.1"], "optimizer.learning_rate: AdamW has no such field"),
         (["digits-cnn", "--set", "optimizer.lr=nan"], "optimizer.lr: must be a finite number"),

@@ -32,7 +32,7 @@ LEFT_TO_THE_REFERENCE = {
 @pytest.fixture
 def eager(onednn, monkeypatch):
     """Small problems are given to oneDNN too."""
-    for name in ("_TRANSPOSED", "_PLAIN", "_STACKED", "_LEAST"):
+    for name in ("_PLAIN", "_LEAST"):
         monkeypatch.setattr(products, name, 0)
     monkeypatch.setattr(products, "_NARROWEST", 1)
     return onednn

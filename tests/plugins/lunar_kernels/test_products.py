@@ -17,7 +17,7 @@ size = st.integers(1, 9)
 @pytest.fixture
 def eager(onednn, monkeypatch):
     """Small products are given to oneDNN too."""
-    for name in ("_TRANSPOSED", "_PLAIN", "_STACKED", "_LEAST"):
+    for name in ("_PLAIN", "_LEAST"):
         monkeypatch.setattr(products, name, 0)
     monkeypatch.setattr(products, "_NARROWEST", 1)
     return onednn
