@@ -49,6 +49,8 @@ _LAZY = {
     "hookimpl": ("hookspecs", "hookimpl"),
     "checkpoint": ("checkpoint", "checkpoint"),
     "anomaly_mode": ("anomaly", "anomaly_mode"),
+    "get_num_threads": ("threads", "get_num_threads"),
+    "set_num_threads": ("threads", "set_num_threads"),
 }
 _NAMESPACES = {
     "layers": "layer",
@@ -79,6 +81,7 @@ if TYPE_CHECKING:
     from .hookspecs import hookimpl
     from .plugins import create, registry
     from .serialize import load, save
+    from .threads import get_num_threads, set_num_threads
 
 
 def __getattr__(name: str) -> Any:
@@ -144,6 +147,7 @@ __all__ = [
     "full",
     "full_like",
     "fused",
+    "get_num_threads",
     "grad",
     "hessian",
     "hookimpl",
@@ -163,6 +167,7 @@ __all__ = [
     "save",
     "seed",
     "set_default_dtype",
+    "set_num_threads",
     "tensor",
     "to_config",
     "vjp",

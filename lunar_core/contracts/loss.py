@@ -55,6 +55,9 @@ class Loss(Component):
 
     def __call__(self, pred: Any, target: Any, weight: Any = None) -> Tensor:
         """The loss reduced as ``reduction`` says."""
+        if type(self).elements is Loss.elements and self.reduction != "none":  # the class says its terms only
+            total, size = self.terms(pred, target, weight)
+            return total if self.reduction == "sum" else total / size
         losses, weights = self._weighted(pred, target, weight)
         if self.reduction == "none":
             return losses

@@ -39,6 +39,7 @@ from lunar_core.contracts.dataset import Dataset
 from lunar_core.errors import ConfigError, LunarError, UnknownNameError
 from lunar_core.random import seed
 from lunar_core.suggest import did_you_mean
+from lunar_core.threads import set_num_threads
 
 from .recipes import shipped
 
@@ -69,6 +70,7 @@ class Settings(Component):
     batch_size: int = field(default=32, validator=positive, doc="examples per step")
     clip_norm: float | None = field(default=None, validator=positive, doc="largest global norm of the gradients")
     micro_batches: int = field(default=1, validator=positive, doc="parts of a batch, for less memory")
+    threads: int | None = field(default=None, validator=positive, doc="of NumPy's matrix products; None: as it is")
 
 
 class Split(Component):
@@ -257,6 +259,8 @@ def build(recipe: dict[str, Any]) -> Parts:
     _check_names(recipe, errors)
     settings = _table(Settings, {key: recipe[key] for key in _names(Settings) if key in recipe}, "", errors)
     if settings is not None:
+        if settings.threads is not None:
+            set_num_threads(settings.threads)
         seed(settings.seed)  # before the model: its initial weights are drawn from it
     split = recipe.get("split", {})
     if "test" in recipe and "test" in split:

@@ -63,8 +63,8 @@ def test_shares_of_variance(cls, reference, multioutput, problem):
     value = sharded(cls(multioutput), pred, target, weight, seed)
     expected = reference(target, pred, sample_weight=weight, multioutput=multioutput)
     value = list(value.values()) if multioutput == "raw_values" else [value]
-    # one minus a ratio: the ratio is what has twelve digits
-    np.testing.assert_allclose(1 - np.array(value), 1 - np.ravel(expected), rtol=RTOL, atol=1e-15)
+    # one minus a ratio: the ratio is what has the digits, fewer where the targets' spread is far below their size
+    np.testing.assert_allclose(1 - np.array(value), 1 - np.ravel(expected), rtol=1e-10, atol=1e-15)
 
 
 @pytest.mark.parametrize("cls, reference", [(R2, sk.r2_score), (ExplainedVariance, sk.explained_variance_score)])
