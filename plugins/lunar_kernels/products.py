@@ -25,7 +25,7 @@ of oneDNN would take turns, each waiting for the other's to go to sleep."""
 _PLAIN = 1 << 21
 """The same for two factors that lie row by row, where there is one thread only."""
 _NARROWEST = 4
-"""Fewer rows than this are a matter of memory, which BLAS reads at full speed."""
+"""Thinner factors than this are a matter of memory, which BLAS reads at full speed."""
 
 
 def _matrix(shape: Any, strides: Any) -> tuple[bytes, int]:
@@ -77,7 +77,7 @@ def _matmul_plan(api: API, key: Any) -> Run:
     x = ((rows, k), x_strides if len(x_shape) == 2 else (k, 1))
     order, _ = _matrix(y_shape, y_strides)
     least = _PLAIN if order == b"N" and threads.get() == 1 else _LEAST
-    if rows * k * n < least or min(rows, n) < _NARROWEST:
+    if rows * k * n < least or min(rows, k, n) < _NARROWEST:
         raise Unsupported("small")
     multiply = (
         _sgemm(api, x, (y_shape, y_strides)) if order == b"N" else _primitive(api, x, (y_shape, y_strides), False)
@@ -118,7 +118,7 @@ def _stacks(api: API, x_shape: Any, x_strides: Any, y_shape: Any, y_strides: Any
     ndim = max(len(x_shape), len(y_shape))
     head = np.broadcast_shapes(x_shape[:-2], y_shape[:-2])
     shape = (*head, x_shape[-2], y_shape[-1])
-    if math.prod(shape) * x_shape[-1] < _LEAST or min(shape[-2:]) < _NARROWEST:
+    if math.prod(shape) * x_shape[-1] < _LEAST or min(*shape[-2:], x_shape[-1]) < _NARROWEST:
         raise Unsupported("small")
     layouts = []
     for array_shape, strides in ((x_shape, x_strides), (y_shape, y_strides)):
@@ -146,7 +146,7 @@ def _stacks(api: API, x_shape: Any, x_strides: Any, y_shape: Any, y_strides: Any
 def _linear_plan(api: API, key: Any) -> Run:
     x_shape, x_bytes, w_shape, w_bytes, bias_bytes = key
     rows, (n, k) = math.prod(x_shape[:-1]), w_shape
-    if not rows or not n or not k or rows * n * k < _LEAST or min(rows, n) < _NARROWEST:
+    if not rows or not n or not k or rows * n * k < _LEAST or min(rows, k, n) < _NARROWEST:
         raise Unsupported("small")
     x_strides, (down, right) = strides_of(x_bytes), strides_of(w_bytes)
     flat = len(x_shape) == 2
