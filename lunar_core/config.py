@@ -135,7 +135,7 @@ class _Writer:
             kind = value.kind or "kind"
             raise ConfigError(
                 f"{path or 'to_config'}: {type(value).__qualname__} is not a registered component",
-                hint=f'lc.registry.register("{kind}", "a_name", {type(value).__name__}) names it for this session',
+                hint=f'lc.registry.register("{kind}", "a_name", {type(value).__name__}) names it for this process',
             )
         name = record.address if record.dist in (FIRST_PARTY, SESSION) else record.qualified
         config: dict[str, Any] = {f"@{record.kind}": name}

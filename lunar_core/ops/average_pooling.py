@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from ..op import Op, Sample, Shape, Spec
+from .common import wide
 from .pooling import CASES, beside, case_counts, empty_like_images, laid_out, plan, pooled_spec
 from .windows import Pair, hashable, tap
 
@@ -44,6 +45,9 @@ def _scaled(y: Any, shares: Any) -> Any:
 def _avg_pool2d_forward(
     xp: Any, x: Any, kernel: Pair, stride: Pair, padding: Pair, counts: Pair, count_include_pad: bool
 ) -> Any:
+    if wide(x.dtype):
+        single = x.astype(np.float32)
+        return _avg_pool2d_forward(xp, single, kernel, stride, padding, counts, count_include_pad).astype(x.dtype)
     size = x.shape[2:]
     shares = _shares(size, kernel, stride, padding, counts, count_include_pad)
     if kernel == size and counts == (1, 1) and padding == (0, 0):
@@ -90,6 +94,9 @@ def _box(xp: Any, x: Any, axis: int, kernel: int, stride: int, padding: int, cou
 def _avg_grad_forward(
     xp: Any, g: Any, size: Pair, kernel: Pair, stride: Pair, padding: Pair, counts: Pair, count_include_pad: bool
 ) -> Any:
+    if wide(g.dtype):
+        single = g.astype(np.float32)
+        return _avg_grad_forward(xp, single, size, kernel, stride, padding, counts, count_include_pad).astype(g.dtype)
     part = _scaled(g, _shares(size, kernel, stride, padding, counts, count_include_pad))
     out = _spread(xp, part, 3, size[1], kernel[1], stride[1], padding[1])
     out = _spread(xp, out, 2, size[0], kernel[0], stride[0], padding[0])

@@ -68,6 +68,15 @@ def same_spec(x: Spec, *_: Any, **__: Any) -> Spec:
     return x
 
 
+def wide(dtype: np.dtype) -> Any:
+    """The dtype to accumulate in: float32 for float16 and bfloat16, ``None`` (as it is) for all others.
+
+    A running sum in half precision stands still once it is a few hundred (bfloat16) or thousand (float16) times its
+    terms. ml_dtypes' types have NumPy's kind "V".
+    """
+    return np.float32 if dtype.itemsize == 2 and dtype.kind in "fV" else None
+
+
 # -- samples -----------------------------------------------------------------------------------------------------------
 
 

@@ -16,7 +16,7 @@ from ..errors import DTypeError, ShapeError
 from ..op import Op, Sample, Shape, Spec
 from ..tensor import Tensor
 from . import columns
-from .common import array
+from .common import array, wide
 from .windows import (
     Pads,
     Pair,
@@ -60,6 +60,8 @@ def sum_channels(xp: Any, x: Any) -> Any:
     y = x.transpose(order)
     c = x.shape[1]
     if x.dtype.char not in "fd" or not x.size or not y.flags.c_contiguous:
+        if wide(x.dtype):
+            return x.sum(axis=order[:-1], dtype=np.float32).astype(x.dtype)
         return x.sum(axis=order[:-1])
     # channels-last: products with ones run at the memory's speed, NumPy's sum over leading axes at a twentieth of it
     rows = y.size // c

@@ -13,8 +13,8 @@ from .. import backend
 from ..errors import DTypeError, HyperparameterError, IndexingError, ShapeError
 from ..op import Op, Sample, Spec
 from ..tensor import Tensor
-from .common import array
-from .softmax import FLOAT, row_total, shifted
+from .common import array, wide
+from .softmax import FLOAT, rounded, row_total, shifted
 
 # A row of logits z has the loss -sum_c w_c q_c log softmax(z)_c with the target distribution q: one-hot or given,
 # smoothed towards the uniform one. The kernels see rows; the class axis is moved to the end for them.
@@ -94,7 +94,7 @@ def _cross_entropy_forward(
             q = q * w
         expected = (q * z).sum(axis=1)
         out = xp.log(row_total(xp, xp.exp(z, out=z), 1))[:, 0] * q.sum(axis=1) - expected
-    return out.reshape(tuple(n for i, n in enumerate(x.shape) if i != axis))
+    return rounded(out, x).reshape(tuple(n for i, n in enumerate(x.shape) if i != axis))
 
 
 def _cross_entropy_grad_forward(
@@ -104,6 +104,8 @@ def _cross_entropy_grad_forward(
     out = shifted(xp, _rows(x, axis), 1)
     rows, classes = out.shape
     g = g.reshape(-1)
+    if wide(g.dtype):
+        g = g.astype(np.float32)
     w = None if weight is None else weight.astype(out.dtype, copy=False)
     spread = label_smoothing / classes
     xp.exp(out, out=out)
@@ -129,6 +131,7 @@ def _cross_entropy_grad_forward(
         out *= (q.sum(axis=1) / total)[:, None]
         out -= q
         out *= g[:, None]
+    out = rounded(out, x)
     if x.ndim == 2 and axis == 1:
         return out
     shape = tuple(n for i, n in enumerate(x.shape) if i != axis)

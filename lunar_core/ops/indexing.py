@@ -13,7 +13,7 @@ from .. import backend
 from ..errors import DTypeError, IndexingError, ShapeError
 from ..op import Op, Sample, Shape, Spec
 from ..tensor import Tensor, _raw
-from .common import array, normalize_axis
+from .common import array, normalize_axis, wide
 
 
 def _is_basic(index: Any) -> bool:
@@ -76,6 +76,8 @@ def _scatter_forward(xp: Any, g: Any, shape: tuple[int, ...], index: Any) -> Any
     out = xp.zeros(shape, g.dtype)
     if _is_basic(index) or (type(index) is type(out) and index.dtype == bool):
         out[index] = g  # no place twice
+    elif wide(g.dtype):
+        return _scatter_forward(xp, g.astype(np.float32), shape, index).astype(g.dtype)
     else:
         backend.of(out).scatter_add(out, index, g)
     return out
@@ -252,6 +254,8 @@ def _broadcast_others(x: Any, indices: Any, axis: int) -> tuple[Any, Any]:
 
 
 def _scatter_along_forward(xp: Any, g: Any, indices: Any, shape: tuple[int, ...], axis: int) -> Any:
+    if wide(g.dtype):
+        return _scatter_along_forward(xp, g.astype(np.float32), indices, shape, axis).astype(g.dtype)
     out = xp.zeros(shape, g.dtype)
     if xp is np:
         np.add.at(out.reshape(-1), _flat_places(indices, shape, axis, "scatter_along_axis").reshape(-1), g.reshape(-1))
@@ -308,6 +312,8 @@ _embedding = Op(
 
 
 def _embedding_grad_forward(xp: Any, g: Any, indices: Any, rows: int) -> Any:
+    if wide(g.dtype):
+        return _embedding_grad_forward(xp, g.astype(np.float32), indices, rows).astype(g.dtype)
     width = g.shape[-1]
     out = xp.zeros((rows, width), g.dtype)
     flat = indices.reshape(-1)

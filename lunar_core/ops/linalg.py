@@ -30,13 +30,13 @@ def _matmul_vjp(F: Any, g: Any, saved: Any, need: Any) -> Any:
         return (g * _conj(F, y) if need[0] else None, g * _conj(F, x) if need[1] else None)
     if x.ndim == 1:  # (k) @ (..., k, n) -> (..., n)
         wide = F.expand_dims(g, -2)
-        gx = (_conj(F, y) * wide).sum(axis=-1) if need[0] else None
+        gx = F.sum(_conj(F, y) * wide, axis=-1, keepdims=False) if need[0] else None
         gy = F.expand_dims(_conj(F, x), -1) * wide if need[1] else None
         return gx, gy
     if y.ndim == 1:  # (..., m, k) @ (k) -> (..., m)
         tall = F.expand_dims(g, -1)
         gx = tall * _conj(F, y) if need[0] else None
-        gy = (_conj(F, x) * tall).sum(axis=-2) if need[1] else None
+        gy = F.sum(_conj(F, x) * tall, axis=-2, keepdims=False) if need[1] else None
         return gx, gy
     if need[0]:
         gx = F.matmul(g, _h(F, y))
@@ -103,7 +103,7 @@ def _linear_vjp(F: Any, g: Any, saved: Any, need: Any) -> Any:
     if gx is not None and g.ndim != 2:
         gx = gx.reshape(x.shape)
     gw = F.matmul(flat.T, x2) if need[1] else None
-    gb = flat.sum(axis=0) if need[2] else None
+    gb = F.sum(flat, axis=0, keepdims=False) if need[2] else None
     return gx, gw, gb
 
 

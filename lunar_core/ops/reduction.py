@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from ..op import OUTPUT, Op, Sample, Shape, Spec
-from .common import array, complex_array, normalize_axis, reduced_shape
+from .common import array, complex_array, normalize_axis, reduced_shape, wide
 
 
 def _samples(
@@ -80,7 +80,9 @@ def _axes(axis: Any, x: Any, name: str) -> Any:
 
 
 def _mean_forward(xp: Any, x: Any, axis: Any, keepdims: bool) -> Any:
-    if xp is not np or x.dtype.kind not in "fc" or x.dtype == np.float16:
+    if wide(x.dtype):
+        return xp.asarray(xp.mean(x, axis=axis, dtype=np.float32, keepdims=keepdims)).astype(x.dtype)
+    if xp is not np or x.dtype.kind not in "fc":
         return xp.mean(x, axis=axis, keepdims=keepdims)
     total = np.add.reduce(x, axis, None, None, keepdims)  # type: ignore
     n = x.size // total.size if total.size else 0
@@ -95,8 +97,11 @@ def _reducer(ufunc: np.ufunc) -> Any:
     """The forward of a reduction by ``ufunc``; NumPy's own ``sum`` and ``max`` spend more time than the work."""
     name = {"add": "sum", "maximum": "max", "minimum": "min"}[ufunc.__name__]
     reduce = ufunc.reduce
+    adds = name == "sum"
 
     def forward(xp: Any, x: Any, axis: Any, keepdims: bool) -> Any:
+        if adds and wide(x.dtype):
+            return xp.asarray(xp.sum(x, axis=axis, dtype=np.float32, keepdims=keepdims)).astype(x.dtype)
         if xp is np:
             if axis is None and not keepdims and x.dtype.kind in "fc":  # into an array, where NumPy would give a scalar
                 return reduce(x, None, None, np.empty((), x.dtype))
@@ -154,9 +159,18 @@ def mean(x: Any, axis: Any = None, keepdims: bool = False) -> Any:
     return _apply_mean(x, axis=_axes(axis, x, "mean"), keepdims=keepdims)
 
 
+def _in_single(function: Any, x: Any, **static: Any) -> Any:
+    """A composed function of half-precision ``x`` with all its steps in float32, where squares do not overflow."""
+    from .elementwise import cast
+
+    return cast(function(cast(x, dtype=np.float32), **static), dtype=x.dtype)
+
+
 def var(x: Any, axis: Any = None, keepdims: bool = False, correction: float = 0) -> Any:
     """Variance over ``axis``: the squared deviations' sum over ``n - correction`` (NumPy's ``ddof``; default 0)."""
     axis = _axes(axis, x, "var")
+    if wide(x.dtype):
+        return _in_single(var, x, axis=axis, keepdims=keepdims, correction=correction)
     centered = x - mean(x, axis=axis, keepdims=True)
     squares = centered * centered if x.dtype.kind != "c" else centered.real**2 + centered.imag**2
     total = sum(squares, axis=axis, keepdims=keepdims)
@@ -167,6 +181,8 @@ def std(x: Any, axis: Any = None, keepdims: bool = False, correction: float = 0)
     """Standard deviation over ``axis``: the square root of :func:`var`."""
     from .elementwise import sqrt
 
+    if wide(x.dtype):
+        return _in_single(std, x, axis=axis, keepdims=keepdims, correction=correction)
     return sqrt(var(x, axis=axis, keepdims=keepdims, correction=correction))
 
 
@@ -212,6 +228,12 @@ def min_(x: Any, axis: Any = None, keepdims: bool = False) -> Any:
     return _apply_min(x, axis=_axes(axis, x, "min"), keepdims=keepdims)
 
 
+def _prod_forward(xp: Any, x: Any, axis: Any, keepdims: bool) -> Any:
+    if wide(x.dtype):
+        return xp.asarray(xp.prod(x, axis=axis, dtype=np.float32, keepdims=keepdims)).astype(x.dtype)
+    return xp.prod(x, axis=axis, keepdims=keepdims)
+
+
 def _prod_vjp(F: Any, g: Any, x: Any, need: Any, axis: Any, keepdims: bool) -> Any:
     """Product of all the other elements, computed without a division, so zeros are exact."""
     shape = x.shape
@@ -250,7 +272,7 @@ def _prod_samples() -> list[Sample]:
 
 _prod = Op(
     "prod",
-    lambda xp, x, axis, keepdims: xp.prod(x, axis=axis, keepdims=keepdims),
+    _prod_forward,
     _prod_vjp,
     save=0,
     abstract=_reduced(np.prod),
@@ -265,19 +287,30 @@ def prod(x: Any, axis: Any = None, keepdims: bool = False) -> Any:
 
 
 def _logsumexp_forward(xp: Any, x: Any, axis: Any, keepdims: bool) -> Any:
+    if wide(x.dtype):
+        return xp.asarray(_logsumexp_forward(xp, x.astype(np.float32), axis, keepdims)).astype(x.dtype)
     top = xp.max(x, axis=axis, keepdims=True)
     top = xp.where(xp.isfinite(top), top, 0)
     out = xp.log(xp.sum(xp.exp(x - top), axis=axis, keepdims=True)) + top
     return out if keepdims else xp.squeeze(out, axis=tuple(range(x.ndim)) if axis is None else axis)
 
 
+def _logsumexp_vjp(F: Any, g: Any, saved: Any, need: Any, axis: Any, keepdims: bool) -> Any:
+    x, y = saved
+    half = x.dtype if wide(x.dtype) else None
+    if half is not None:  # the result rounded to half precision would put whole percents onto the probabilities
+        x = F.cast(x, dtype=np.float32)
+        y = F.logsumexp(x, axis=axis, keepdims=keepdims)
+    share = F.exp(x - _keep_axes(F, y, x.shape, axis, keepdims))
+    if half is not None:
+        share = F.cast(share, dtype=half)
+    return (share * _keep_axes(F, g, x.shape, axis, keepdims),)
+
+
 _logsumexp = Op(
     "logsumexp",
     _logsumexp_forward,
-    lambda F, g, saved, need, axis, keepdims: (
-        F.exp(saved[0] - _keep_axes(F, saved[1], saved[0].shape, axis, keepdims))
-        * _keep_axes(F, g, saved[0].shape, axis, keepdims),
-    ),
+    _logsumexp_vjp,
     save=(0, OUTPUT),
     abstract=_reduced(np.mean),
     samples=_samples("logsumexp"),
@@ -369,6 +402,8 @@ def norm(x: Any, axis: Any = None, keepdims: bool = False, ord: float = 2) -> An
     from .elementwise import absolute, cast, power, sqrt, where
 
     axis = _axes(axis, x, "norm")
+    if wide(x.dtype):
+        return _in_single(norm, x, axis=axis, keepdims=keepdims, ord=ord)
     if ord in (math.inf, -math.inf):
         return (max_ if ord > 0 else min_)(absolute(x), axis=axis, keepdims=keepdims)
     if ord == 0:
@@ -382,13 +417,19 @@ def norm(x: Any, axis: Any = None, keepdims: bool = False, ord: float = 2) -> An
     return power(sum(power(absolute(x), ord), axis=axis, keepdims=keepdims), 1.0 / ord)
 
 
+def _cumsum_forward(xp: Any, x: Any, axis: int) -> Any:
+    if wide(x.dtype):
+        return xp.cumsum(x, axis=axis, dtype=np.float32).astype(x.dtype)
+    return xp.cumsum(x, axis=axis)
+
+
 def _cumsum_vjp(F: Any, g: Any, saved: Any, need: Any, axis: int) -> Any:
     return (F.flip(F.cumsum(F.flip(g, axis=axis), axis=axis), axis=axis),)
 
 
 _cumsum = Op(
     "cumsum",
-    lambda xp, x, axis: xp.cumsum(x, axis=axis),
+    _cumsum_forward,
     _cumsum_vjp,
     abstract=lambda x, axis: Spec(x.shape, np.cumsum(np.ones(1, x.dtype)).dtype),
     samples=[

@@ -8,7 +8,7 @@ import numpy as np
 
 from ..errors import DTypeError, ShapeError
 from ..op import OUTPUT, Op, Sample, Spec
-from .common import array, complex_array, normalize_axis
+from .common import array, complex_array, normalize_axis, wide
 from .indexing import scatter_along_axis
 from .reduction import _like
 
@@ -42,6 +42,12 @@ def _recur_backward(F: Any, b: Any, a: Any, axis: int) -> Any:
     return b
 
 
+def _cumprod_forward(xp: Any, x: Any, axis: int) -> Any:
+    if wide(x.dtype):
+        return xp.cumprod(x, axis=axis, dtype=np.float32).astype(x.dtype)
+    return xp.cumprod(x, axis=axis)
+
+
 def _cumprod_vjp(F: Any, g: Any, saved: Any, need: Any, axis: int) -> Any:
     """``grad[i] = y[i - 1] * sum_{k >= i} g[k] x[i + 1] ... x[k]``: no division, so zeros are exact."""
     x, y = saved
@@ -66,7 +72,7 @@ def _cumprod_samples() -> list[Sample]:
 
 _cumprod = Op(
     "cumprod",
-    lambda xp, x, axis: xp.cumprod(x, axis=axis),
+    _cumprod_forward,
     _cumprod_vjp,
     save=(0, OUTPUT),
     abstract=lambda x, axis: Spec(x.shape, np.cumprod(np.ones(1, x.dtype)).dtype),

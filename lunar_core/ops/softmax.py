@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from ..op import OUTPUT, Op, Sample
-from .common import array, elementwise_spec, normalize_axis
+from .common import array, elementwise_spec, normalize_axis, wide
 
 FLOAT = elementwise_spec(np.exp)
 _add_reduce: Any = np.add.reduce  # the functions, without the detour of the arrays' methods
@@ -15,12 +15,22 @@ _max_reduce: Any = np.maximum.reduce
 
 
 def shifted(xp: Any, x: Any, axis: int) -> Any:
-    """``x`` minus its largest element along ``axis``: a new floating array."""
+    """``x`` minus its largest element along ``axis``: a new floating array, float32 for half precision."""
     if x.dtype.kind in "biu":
-        x = x.astype(np.result_type(x.dtype, np.float16))
+        x = x.astype(np.result_type(x.dtype, np.float32 if x.dtype.itemsize == 1 else np.float16))
+    elif wide(x.dtype):
+        x = x.astype(np.float32)
     if xp is np:
         return x - _max_reduce(x, axis, None, None, True)
     return x - x.max(axis=axis, keepdims=True)
+
+
+def rounded(out: Any, x: Any) -> Any:
+    """What was computed from :func:`shifted` in the floating dtype that belongs to ``x``."""
+    if x.dtype.itemsize > 2:
+        return out
+    dtype = np.result_type(x.dtype, np.float16) if x.dtype.kind in "biu" else x.dtype
+    return out.astype(dtype, copy=False)
 
 
 def row_total(xp: Any, x: Any, axis: int) -> Any:
@@ -34,12 +44,12 @@ def _softmax_forward(xp: Any, x: Any, axis: int) -> Any:
     out = shifted(xp, x, axis)
     xp.exp(out, out=out)
     out /= row_total(xp, out, axis)
-    return out
+    return rounded(out, x)
 
 
 def _log_softmax_forward(xp: Any, x: Any, axis: int) -> Any:
     out = shifted(xp, x, axis)
-    return out - xp.log(row_total(xp, xp.exp(out), axis))
+    return rounded(out - xp.log(row_total(xp, xp.exp(out), axis)), x)
 
 
 def _axis_samples(name: str) -> Any:

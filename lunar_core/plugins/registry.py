@@ -90,7 +90,7 @@ class Registry(Catalogue):
         return target
 
     def register(self, kind: str, name: str, target: Any, *, replace: bool = False) -> Any:
-        """Add a component of one's own for this session; returns ``target``.
+        """Add a component of one's own for this process; returns ``target``.
 
         A name registered by hand before is replaced, so that a notebook's cell can run twice; one that an installed
         package has only with ``replace=True``. Raises PluginConflictError, or PluginLoadError if ``target`` is not what

@@ -21,7 +21,7 @@ def leaf(values, dtype="float64"):
     return lc.tensor(values, dtype=dtype, requires_grad=True)
 
 
-def test_the_design_example_gives_the_known_gradient():
+def test_a_small_expression_gives_the_known_gradient():
     x = leaf([[1.0, 2.0], [3.0, 4.0]])
     (x @ x.T).relu().sum(axis=-1).mean().backward()
     np.testing.assert_allclose(x.grad.numpy(), [[4, 6], [4, 6]])

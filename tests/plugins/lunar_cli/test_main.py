@@ -185,10 +185,10 @@ def test_a_bug_says_so_and_exits_with_1(lunar, failing):
 
 
 def test_a_failure_of_the_system_is_a_message(lunar, failing):
-    failing(PermissionError(13, "Permission denied", "/root/x"))
+    failing(PermissionError(13, "Permission denied", "/locked/x"))
     code, _, err = lunar("fail")
     assert code == 2
-    assert "Permission denied: '/root/x'" in err
+    assert "Permission denied: '/locked/x'" in err
 
 
 def test_an_interrupt_exits_with_130(lunar, failing):
