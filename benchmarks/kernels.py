@@ -1,6 +1,6 @@
 """Each kernel of a provider beside the NumPy reference and PyTorch, on the shapes of small networks, in float32.
 
-    python -m benchmarks.kernels [--threads 1] [--only conv] [--rounds 15] [--provider onednn] [--cpu] [--step]
+    python -m benchmarks.kernels [--threads 1] [--only conv] [--rounds 9] [--provider onednn] [--cpu] [--step]
 
 Prints microseconds of each (medians of runs in turns) and the ratios of the provider's to the other two's; below 1 the
 provider is faster. PyTorch gets contiguous arrays, ours lie as our kernels before them leave them. ``--cpu`` counts the
@@ -20,7 +20,7 @@ from typing import Any
 parser = argparse.ArgumentParser(prog="benchmarks.kernels", description="kernels beside NumPy and PyTorch")
 parser.add_argument("--threads", type=int, default=1, help="threads of each")
 parser.add_argument("--only", default="", help="run the rows whose name contains this")
-parser.add_argument("--rounds", type=int, default=15, help="measurements of each row")
+parser.add_argument("--rounds", type=int, default=9, help="measurements of each row")
 parser.add_argument("--provider", default="onednn", help="registry name of the kernel provider")
 parser.add_argument("--cpu", action="store_true", help="processor time of the calling thread; only with --threads 1")
 parser.add_argument("--step", action="store_true", help="whole training steps")
@@ -56,16 +56,22 @@ def channels_last(x: np.ndarray) -> np.ndarray:
 
 
 def medians(functions: list[Function]) -> list[float]:
-    """Microseconds of each, measured in turns, several calls at a time where one is short."""
+    """Microseconds of each, measured in turns, several calls at a time where one is short.
+
+    Between two functions the threads of the one before are given the time to fall asleep: OpenBLAS's burn a core for 25 ms.
+    """
     counts = []
     for function in functions:
         function()
         start = clock()
         function()
-        counts.append(max(1, min(200, int(5e-4 / max(clock() - start, 1e-7)))))
+        counts.append(max(2, min(200, int(5e-3 / max(clock() - start, 1e-7)))))
     times: list[list[float]] = [[] for _ in functions]
     for _ in range(options.rounds):
         for function, count, into in zip(functions, counts, times):
+            if options.threads > 1:
+                time.sleep(0.04)
+            function()
             start = clock()
             for _ in range(count):
                 function()
@@ -340,13 +346,6 @@ def dense_step(batch: int, widths: tuple[int, ...]) -> tuple[Function, Function]
         return loss.detach()
 
     return ours, theirs
-
-
-def switched(function: Function, on: bool) -> Function:
-    """The step with the provider on or off; it is switched outside of what is timed."""
-    (kernels.enable if on else kernels.disable)(options.provider)
-    function()
-    return function
 
 
 def steps() -> None:

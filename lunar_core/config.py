@@ -12,11 +12,14 @@ an object only through the registry: nothing else is imported or called.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from .component import Component, check_field
 from .errors import ConfigError, HyperparameterError, LunarError
 from .suggest import did_you_mean
+
+if TYPE_CHECKING:
+    from .plugins import ComponentPlugin
 
 SAME = "@same"
 
@@ -123,8 +126,6 @@ class _Writer:
 
     def _component(self, value: Component, path: str) -> dict[str, Any]:
         from .plugins import registry
-        from .plugins.discovery import SESSION
-        from .plugins.groups import FIRST_PARTY
 
         if hasattr(value, "state_dict"):  # two layers with equal fields are not one shared layer
             earlier = self.seen.setdefault(id(value), path)
@@ -137,11 +138,22 @@ class _Writer:
                 f"{path or 'to_config'}: {type(value).__qualname__} is not a registered component",
                 hint=f'lc.registry.register("{kind}", "a_name", {type(value).__name__}) names it for this process',
             )
-        name = record.address if record.dist in (FIRST_PARTY, SESSION) else record.qualified
-        config: dict[str, Any] = {f"@{record.kind}": name}
+        config: dict[str, Any] = {f"@{record.kind}": written_name(record)}
         for key, item in value.config().items():
             config[key] = self.write(item, _join(path, key))
         return config
+
+
+def written_name(record: ComponentPlugin) -> str:
+    """The name that means this component wherever the configuration is read.
+
+    It is the bare one only for first-party components, and those of this session, that have it: not where
+    ``[tool.lunar.override]`` gives it to another.
+    """
+    from .plugins.discovery import SESSION
+    from .plugins.groups import FIRST_PARTY
+
+    return record.address if record.dist in (FIRST_PARTY, SESSION) else record.qualified
 
 
 def _from_numpy(value: Any) -> Any:

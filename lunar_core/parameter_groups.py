@@ -126,6 +126,9 @@ def source_of(component: type, params: Any) -> Any:
     source = list(params) if isinstance(params, (list, tuple, Iterator)) else params
     if isinstance(source, list) and not source:
         raise _no_parameters(component)
+    if isinstance(source, list):
+        for name, parameter in _named(source):
+            _check_parameter(component.__name__, name, parameter)
     return source
 
 

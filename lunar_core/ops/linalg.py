@@ -8,7 +8,7 @@ import numpy as np
 
 from ..errors import ShapeError
 from ..op import INPUTS, Op, Sample, Spec
-from .common import array
+from .common import array, wide
 
 
 def _h(F: Any, x: Any) -> Any:
@@ -29,9 +29,9 @@ def _matmul_vjp(F: Any, g: Any, saved: Any, need: Any) -> Any:
     if x.ndim == 1 and y.ndim == 1:
         return (g * _conj(F, y) if need[0] else None, g * _conj(F, x) if need[1] else None)
     if x.ndim == 1:  # (k) @ (..., k, n) -> (..., n)
-        wide = F.expand_dims(g, -2)
-        gx = F.sum(_conj(F, y) * wide, axis=-1, keepdims=False) if need[0] else None
-        gy = F.expand_dims(_conj(F, x), -1) * wide if need[1] else None
+        row = F.expand_dims(g, -2)
+        gx = F.sum(_conj(F, y) * row, axis=-1, keepdims=False) if need[0] else None
+        gy = F.expand_dims(_conj(F, x), -1) * row if need[1] else None
         return gx, gy
     if y.ndim == 1:  # (..., m, k) @ (k) -> (..., m)
         tall = F.expand_dims(g, -1)
@@ -103,7 +103,9 @@ def _linear_vjp(F: Any, g: Any, saved: Any, need: Any) -> Any:
     if gx is not None and g.ndim != 2:
         gx = gx.reshape(x.shape)
     gw = F.matmul(flat.T, x2) if need[1] else None
-    gb = F.sum(flat, axis=0, keepdims=False) if need[2] else None
+    gb = None
+    if need[2]:  # the array's own method costs least; the op accumulates half precision in float32
+        gb = F.sum(flat, axis=0, keepdims=False) if wide(flat.dtype) else flat.sum(axis=0)
     return gx, gw, gb
 
 

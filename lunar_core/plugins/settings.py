@@ -14,6 +14,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from types import MappingProxyType
@@ -21,7 +22,7 @@ from typing import Any, NamedTuple
 
 from ..errors import ConfigError
 from ..suggest import did_you_mean
-from .discovery import ComponentPlugin, normalize
+from .discovery import ComponentPlugin, PluginWarning, normalize
 from .groups import FIRST_PARTY, GROUPS, kind_of
 
 
@@ -101,6 +102,13 @@ def read_settings(cwd: str | Path | None = None) -> Settings:
     file, table = nearest_table(cwd)
     if file is None:
         return settings
+    for key in table:
+        if key not in ("disable", "override"):
+            guess = did_you_mean(key, ("disable", "override")) or "there are disable and override"
+            message = f"{file}: [tool.lunar] has no entry {key!r}; {guess}"
+            if strict():
+                raise ConfigError(message)
+            warnings.warn(message, PluginWarning, stacklevel=2)
     disable = table.get("disable", [])
     if not isinstance(disable, list) or not all(isinstance(token, str) for token in disable):
         raise ConfigError(f"{file}: disable must be a list of strings, got {disable!r}")

@@ -34,9 +34,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from lunar_core.component import Component, check_field, field, fields, in_range, non_negative, positive
-from lunar_core.config import from_config
+from lunar_core.config import SAME, from_config, written_name
 from lunar_core.contracts.dataset import Dataset
-from lunar_core.errors import ConfigError, LunarError, UnknownNameError
+from lunar_core.errors import ConfigError, LunarError, PluginConflictError, UnknownNameError
 from lunar_core.random import seed
 from lunar_core.suggest import did_you_mean
 from lunar_core.threads import set_num_threads
@@ -139,6 +139,25 @@ def normalized(recipe: dict[str, Any]) -> dict[str, Any]:
     for key, kind in LISTS.items():
         if isinstance(result.get(key), list):
             result[key] = [{f"@{kind}": item} if isinstance(item, str) else item for item in result[key]]
+    return result
+
+
+def resolved(recipe: Any) -> Any:
+    """The recipe with names that mean the same component wherever it is read: a stranger's with its distribution."""
+    from lunar_core.plugins import registry
+
+    if isinstance(recipe, list):
+        return [resolved(item) for item in recipe]
+    if not isinstance(recipe, dict):
+        return recipe
+    result = {key: resolved(value) for key, value in recipe.items()}
+    for key, name in recipe.items():
+        if key.startswith("@") and key != SAME:
+            try:
+                result[key] = written_name(registry.info(key[1:], name))
+            except PluginConflictError:  # a hook plugin decides between namesakes
+                record = registry.component_of(registry.get(key[1:], name))
+                result[key] = name if record is None else written_name(record)
     return result
 
 

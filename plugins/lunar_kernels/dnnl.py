@@ -36,6 +36,7 @@ FORWARD_TRAINING, FORWARD_INFERENCE, BACKWARD = 64, 96, 128
 # dnnl_alg_kind_t
 CONVOLUTION_DIRECT = 0x1
 POOLING_MAX, POOLING_AVG_INCLUDE_PADDING, POOLING_AVG_EXCLUDE_PADDING = 0x1FF, 0x2FF, 0x3FF
+REDUCTION_SUM = 0x2FFF4
 SOFTMAX_ACCURATE = 0x30000
 
 # dnnl_normalization_flags_t
@@ -97,6 +98,7 @@ _SIGNATURES: dict[str, tuple[Any, ...]] = {
     "convolution_backward_weights_primitive_desc_create": (_OUT, _P, _I, _P, _P, _P, _P, _D, _D, _D, _D, _P, _P),
     "pooling_forward_primitive_desc_create": (_OUT, _P, _I, _I, _P, _P, _D, _D, _D, _D, _D, _P),
     "pooling_backward_primitive_desc_create": (_OUT, _P, _I, _P, _P, _D, _D, _D, _D, _D, _P, _P),
+    "reduction_primitive_desc_create": (_OUT, _P, _I, _P, _P, c_float, c_float, _P),
     "softmax_forward_primitive_desc_create": (_OUT, _P, _I, _I, _P, _P, _I, _P),
     "batch_normalization_forward_primitive_desc_create": (_OUT, _P, _I, _P, _P, c_float, c_uint, _P),
     "batch_normalization_backward_primitive_desc_create": (_OUT, _P, _I, _P, _P, _P, c_float, c_uint, _P, _P),

@@ -121,10 +121,11 @@ _thread = _Thread()
 class Memory:
     """A memory object of a plan and its layout."""
 
-    __slots__ = ("handle", "layout", "pointer")
+    __slots__ = ("handle", "layout", "others", "pointer")
 
     def __init__(self, api: API, layout: Handle) -> None:
         self.layout = layout
+        self.others: list[Memory] = []  # the same data seen in other layouts
         self.handle = api.memory(layout)
         self.pointer = self.handle.pointer
 
@@ -152,6 +153,12 @@ class Plan:
         memory = Memory(self.api, layout)
         self._temporaries.append(memory)
         return memory
+
+    def view(self, memory: Memory, layout: Handle) -> Memory:
+        """The same data in another layout: no copy."""
+        other = Memory(self.api, layout)
+        memory.others.append(other)
+        return other
 
     def constant(self, layout: Handle, values: np.ndarray) -> Memory:
         """A memory whose contents every call shares."""
@@ -197,8 +204,21 @@ class Plan:
         self._scratch = scratch
         start = address(scratch)
         for memory in self._temporaries:
-            self.api.set_data_handle(memory.pointer, start)
+            for each in (memory, *memory.others):
+                self.api.set_data_handle(each.pointer, start)
             start += self._room(memory)
+
+    def sums(self, rows: Memory, count: int) -> np.ndarray:
+        """A step that sums each row of a matrix (count, width); the array that holds the sums after every run.
+
+        A sum is NaN where a number of its row is. Reading the sums is cheaper than reading the rows by far where other
+        cores wrote them.
+        """
+        sums = np.zeros(count, FLOAT32)
+        target = self.constant(self.api.strided((count, 1), (1, 1)), sums)
+        described = self.api.describe("reduction", dnnl.REDUCTION_SUM, rows.layout, target.layout, 0.0, 0.0)
+        self.step(described, {dnnl.SRC: rows, dnnl.DST: target})
+        return sums
 
     def finish(self) -> Run:
         """The function that takes the operands' arrays and runs the steps."""
@@ -208,6 +228,7 @@ class Plan:
             _thread.stream = api.stream()
         stream = _thread.stream.pointer
         memories = [memory.pointer for memory in self._operands]
+        views = [(other.pointer, i) for i, memory in enumerate(self._operands) for other in memory.others]
         steps = [(execute, primitive.pointer, len(array), byref(array)) for execute, primitive, array, _ in self._steps]
         set_data, at = api.set_data_handle, c_size_t.from_address
         kept = (self, _thread.stream)  # what the pointers below point to
@@ -215,6 +236,8 @@ class Plan:
         def run(*arrays: np.ndarray, _kept: Any = kept) -> None:
             for memory, array in zip(memories, arrays):
                 set_data(memory, at(id(array) + DATA_OFFSET).value)
+            for memory, number in views:
+                set_data(memory, at(id(arrays[number]) + DATA_OFFSET).value)
             for execute, primitive, count, arguments in steps:
                 status = execute(primitive, stream, count, arguments)
                 if status:

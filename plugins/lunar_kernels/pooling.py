@@ -1,8 +1,7 @@
 """Pooling of images by oneDNN, channels-last: maxima with and without positions, averages, and their adjoints.
 
-oneDNN's maximum passes over NaN, and starts from the lowest finite number instead of minus infinity. Images with NaN are
-therefore left to the reference, and windows with nothing above that number too; a pass over the images and one over the
-results, a fraction of the pooling, find them.
+oneDNN's maximum passes over NaN, and starts from the lowest finite number instead of minus infinity. Images in which the sum of
+a row is no number of a usual size are therefore left to the reference; the plan sums the rows beside the pooling.
 """
 
 from __future__ import annotations
@@ -17,17 +16,12 @@ from .dnnl import API, Handle, Unsupported
 from .plans import FLOAT32, Plan, Plans, Run, channels_last, image_operand, images_like
 
 _BYTE = np.dtype(np.uint8)
-_LOWEST = np.finfo(np.float32).min
+_LIMIT = np.float32(1e37)
 
 
-def _has_nan(x: Any) -> bool:
-    largest = np.maximum.reduce(x.transpose(0, 2, 3, 1).reshape(-1))  # NaN if there is one
-    return bool(largest != largest)
-
-
-def _has_lowest(y: Any) -> bool:
-    """Whether a result is the number that oneDNN's maximum starts from."""
-    return bool(np.minimum.reduce(y.transpose(0, 2, 3, 1).reshape(-1)) <= _LOWEST)
+def _usual(sums: Any) -> bool:
+    """Whether no sum is NaN, infinite, or near the limits of float32."""
+    return bool(np.minimum.reduce(sums) > -_LIMIT and np.maximum.reduce(sums) < _LIMIT)
 
 
 class _Windows:
@@ -73,49 +67,42 @@ def _positions(api: API, described: Handle, shape: tuple[int, ...]) -> Handle:
 # -- maxima ------------------------------------------------------------------------------------------------------------
 
 
-def _max_plan(api: API, key: Any) -> Run:
+def _max(api: API, key: Any, kind: int) -> tuple[Plan, _Windows, np.ndarray]:
+    """The plan of a maximum, and where it puts the sums of the images' rows."""
     shape, strides, kernel, stride, padding, dilation, counts = key
     windows = _Windows(shape, counts, kernel, stride, padding, dilation)
-    described = windows.forward(api, dnnl.POOLING_MAX, dnnl.FORWARD_INFERENCE)
+    described = windows.forward(api, dnnl.POOLING_MAX, kind)
+    n, c, h, w = shape
     plan = Plan(api)
-    x = image_operand(plan, shape, strides)
-    roles = {
-        dnnl.SRC: plan.as_layout(x, windows.images(api, shape)),
-        dnnl.DST: plan.operand(windows.images(api, windows.y)),
-    }
+    x = plan.as_layout(image_operand(plan, shape, strides), windows.images(api, shape))
+    sums = plan.sums(plan.view(x, api.strided((n * h, w * c), (w * c, 1))), n * h)
+    roles = {dnnl.SRC: x, dnnl.DST: plan.operand(windows.images(api, windows.y))}
+    if kind == dnnl.FORWARD_TRAINING:
+        roles[dnnl.WORKSPACE] = plan.operand(_positions(api, described, windows.y))
     plan.step(described, roles)
+    return plan, windows, sums
+
+
+def _max_plan(api: API, key: Any) -> Run:
+    plan, windows, sums = _max(api, key, dnnl.FORWARD_INFERENCE)
     run, out_shape = plan.finish(), windows.y
 
     def pool(x: Any) -> Any:
-        if _has_nan(x):
-            return NotImplemented
         out = images_like(out_shape)
         run(x, out)
-        return NotImplemented if _has_lowest(out) else out
+        return out if _usual(sums) else NotImplemented
 
     return pool
 
 
 def _max_index_plan(api: API, key: Any) -> Run:
-    shape, strides, kernel, stride, padding, dilation, counts = key
-    windows = _Windows(shape, counts, kernel, stride, padding, dilation)
-    described = windows.forward(api, dnnl.POOLING_MAX, dnnl.FORWARD_TRAINING)
-    plan = Plan(api)
-    x = image_operand(plan, shape, strides)
-    roles = {
-        dnnl.SRC: plan.as_layout(x, windows.images(api, shape)),
-        dnnl.DST: plan.operand(windows.images(api, windows.y)),
-        dnnl.WORKSPACE: plan.operand(_positions(api, described, windows.y)),
-    }
-    plan.step(described, roles)
+    plan, windows, sums = _max(api, key, dnnl.FORWARD_TRAINING)
     run, out_shape = plan.finish(), windows.y
 
     def pool(x: Any) -> Any:
-        if _has_nan(x):
-            return NotImplemented
         out, index = images_like(out_shape), images_like(out_shape, _BYTE)
         run(x, out, index)
-        return NotImplemented if _has_lowest(out) else (out, index)
+        return (out, index) if _usual(sums) else NotImplemented
 
     return pool
 
@@ -197,7 +184,7 @@ def _avg_grad_plan(api: API, key: Any) -> Run:
     return share
 
 
-_max = Plans(_max_plan)
+_maxima = Plans(_max_plan)
 _max_index = Plans(_max_index_plan)
 _max_grad = Plans(_max_grad_plan)
 _avg = Plans(_avg_plan)
@@ -209,9 +196,9 @@ def max_pool2d(x: Any, kernel: Any, stride: Any, padding: Any, dilation: Any, co
     if x.dtype is not FLOAT32:
         return NotImplemented
     key = (x.shape, x.strides, kernel, stride, padding, dilation, counts)
-    run = _max.table.get(key)
+    run = _maxima.table.get(key)
     if run is None:
-        run = _max.add(key)
+        run = _maxima.add(key)
     return run(x)
 
 

@@ -12,7 +12,7 @@ from lunar_core import backend
 from lunar_core import random as streams
 from lunar_core.contracts.dataset import ArrayDataset, Dataset
 from lunar_core.dtypes import is_floating
-from lunar_core.errors import DataError, IndexingError
+from lunar_core.errors import DataError, HookError, IndexingError
 from lunar_core.tensor import Tensor, backend_matches
 
 NAMES = ("inputs", "targets", "weights")
@@ -245,3 +245,11 @@ class Placer:
         if self.device is not None and not backend_matches(array, self.device):
             array = backend.for_device(self.device).from_numpy(backend.of(array).to_numpy(array), self.device)
         return array
+
+
+def one_loss(loss: Any, hook: str) -> Tensor:
+    """What ``hook`` answered, if it can be a loss; else HookError."""
+    if not isinstance(loss, Tensor) or loss.size != 1:
+        got = f"a Tensor of shape {loss.shape}" if isinstance(loss, Tensor) else repr(loss)
+        raise HookError(f"{hook} returned {got}, expected the loss, a Tensor with one element")
+    return loss

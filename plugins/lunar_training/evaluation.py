@@ -32,6 +32,19 @@ def evaluating(model: Any) -> Iterator[None]:
             module.training = training
 
 
+@contextlib.contextmanager
+def averaged(optimizers: Any) -> Iterator[None]:
+    """The weights that are to be judged in place, of optimizers that train others (``eval()`` and ``train()``)."""
+    switched = [o for o in optimizers if all(callable(getattr(o, name, None)) for name in ("eval", "train"))]
+    try:
+        for optimizer in switched:
+            optimizer.eval()
+        yield
+    finally:
+        for optimizer in switched:
+            optimizer.train()
+
+
 def evaluate(
     ctx: Context, loader: Any, name: str, loss: Any, metrics: dict[str, Any], placer: Placer, pairs: Pairs
 ) -> dict[str, float]:
@@ -47,7 +60,7 @@ def evaluate(
     pairs.open("eval_start", (name,), "eval_end", (name, {}))
     pairs.open("stage_start", ("eval", loader), "stage_end", ("eval", loader))
     try:
-        with no_grad(), evaluating(model):
+        with no_grad(), evaluating(model), averaged(ctx.optimizers):
             for batch in loader:
                 pairs.open("eval_batch_start", (batch,), "eval_batch_end", (batch, None))
                 placed = tuple([placer(part) for part in batch])
@@ -79,7 +92,7 @@ def predict(ctx: Context, loader: Any, placer: Placer, pairs: Pairs) -> Any:
     pairs.open("stage_start", ("predict", loader), "stage_end", ("predict", loader))
     parts = []
     try:
-        with no_grad(), evaluating(ctx.model):
+        with no_grad(), evaluating(ctx.model), averaged(ctx.optimizers):
             for batch in loader:
                 pairs.open("predict_batch_start", (batch,), "predict_batch_end", (batch, None))
                 outputs = _to_host(forward(ctx, placer(batch[0])))

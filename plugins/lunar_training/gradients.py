@@ -6,6 +6,8 @@ import math
 from typing import Any
 
 from lunar_core import backend
+from lunar_core.errors import HookError
+from lunar_core.suggest import did_you_mean
 
 
 class Gradients:
@@ -18,9 +20,23 @@ class Gradients:
         """Name -> raw gradient array, the live one, for each parameter that has a gradient."""
         return {name: p.grad.data for name, p in self.named if p.grad is not None}
 
-    def replace(self, before: dict[str, Any], after: dict[str, Any]) -> None:
-        """Copy the arrays of ``after`` that are not those of ``before`` into the gradients."""
+    def replace(self, before: dict[str, Any], after: dict[str, Any], hook: str) -> None:
+        """Copy the arrays of ``after``, the answer of ``hook``, that are not those of ``before`` into the gradients.
+
+        Raises HookError for an answer that is no dict of such arrays.
+        """
+        if not isinstance(after, dict):
+            raise HookError(f"{hook} returned {after!r}, expected a dict from parameter names to gradient arrays")
         for name, array in after.items():
+            if name not in before:
+                guess = did_you_mean(str(name), before)
+                raise HookError(
+                    f"{hook} returned a gradient for {name!r}, expected only names that it was given"
+                    + (f"; {guess}" if guess else "")
+                )
+            if getattr(array, "shape", None) != before[name].shape:
+                got = f"shape {array.shape}" if hasattr(array, "shape") else repr(array)
+                raise HookError(f"{hook} returned {got} for {name!r}, expected an array of shape {before[name].shape}")
             if array is not before[name]:
                 before[name][...] = array
 

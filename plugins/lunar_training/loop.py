@@ -15,7 +15,7 @@ from lunar_core.hooks import Bus, Pairs
 from lunar_core.tensor import Tensor
 
 from .context import Context
-from .data import Placer, check_classes, loss_terms
+from .data import Placer, check_classes, loss_terms, one_loss
 from .errors import DivergenceError
 from .gradients import Gradients, clip_global_norm, global_norm
 
@@ -244,7 +244,7 @@ class TrainLoop:
         if h is None:
             loss_sum = total.item()
         else:
-            objective = h(objective, weight)
+            objective = one_loss(h(objective, weight), "lunar_after_loss")
             loss_sum = objective.item() * weight
         if not math.isfinite(loss_sum):
             self._nonfinite(loss_sum / weight if weight else loss_sum, batch)
@@ -263,7 +263,7 @@ class TrainLoop:
         ctx.phase = "backward"
         h = bus.before_backward
         if h is not None:
-            objective = h(objective)
+            objective = one_loss(h(objective), "lunar_before_backward")
         objective.backward()
         h = bus.after_backward
         if h is not None:
@@ -314,7 +314,7 @@ class TrainLoop:
         self.ctx.phase = "gradients"
         grads = self.gradients.arrays()
         if edit is not None:
-            self.gradients.replace(grads, edit(grads))
+            self.gradients.replace(grads, edit(grads), "lunar_after_accumulate")
         norm = clip_global_norm(grads.values(), limit) if limit is not None else global_norm(grads.values())
         if limit is not None and not math.isfinite(norm):
             clock = self.ctx.clock
@@ -324,7 +324,7 @@ class TrainLoop:
                 hint="the loss was finite; look for a division by zero or a square root at zero in the model",
             )
         if ready is not None:
-            self.gradients.replace(grads, ready(grads, norm))
+            self.gradients.replace(grads, ready(grads, norm), "lunar_grads_ready")
 
     def _step(self, batch: tuple[Any, ...]) -> None:
         bus, ctx, clock = self.bus, self.ctx, self.ctx.clock

@@ -96,6 +96,37 @@ def metrics_of(value: Any) -> dict[str, Metric]:
     return found
 
 
+def optimizers_of(value: Any, model: Any) -> list[Any]:
+    """Optimizers from objects, names or configurations, which are made with the model's parameters."""
+    made = [component("optimizer", item, model.parameters()) for item in _list(value)]
+    for item in made:
+        missing = [name for name in ("step", "zero_grad") if not callable(getattr(item, name, None))]
+        if missing:
+            raise HyperparameterError(
+                f"Trainer: optimizer has to be an optimizer, its name or configuration, got {item!r}, "
+                f"which has no {' and no '.join(missing)}",
+                hint='optimizer="adam"',
+            )
+    return made
+
+
+def check_owned(optimizers: Sequence[Any], model: Any) -> None:
+    """Raise HyperparameterError for an optimizer that has parameters, but none of the model's.
+
+    One that does not list its parameters in ``groups`` is taken at its word.
+    """
+    own = {id(parameter) for parameter in model.parameters()}
+    for optimizer in optimizers:
+        if callable(getattr(optimizer, "bind", None)):
+            optimizer.bind()
+        listed = [p for group in getattr(optimizer, "groups", ()) for p in getattr(group, "params", ())]
+        if listed and not any(id(parameter) in own for parameter in listed):
+            raise HyperparameterError(
+                f"fit(): none of the {len(listed)} parameters of {type(optimizer).__name__} belongs to the model",
+                hint="make the optimizer with the parameters of the model that is trained: model.parameters()",
+            )
+
+
 def regularizers_of(value: Any) -> list[Regularizer]:
     """Regularizers from objects, names or configurations."""
     made = [component("regularizer", item) for item in _list(value)]

@@ -94,8 +94,7 @@ class Trainer:
         self.history = History()
         self.context = Context(model, trainer=self)
         self.context.history = self.history
-        given = optimizer if isinstance(optimizer, (list, tuple)) else [] if optimizer is None else [optimizer]
-        self.context.optimizers = [resolve.component("optimizer", item, model.parameters()) for item in given]
+        self.context.optimizers = resolve.optimizers_of(optimizer, model)
         given = scheduler if isinstance(scheduler, (list, tuple)) else [] if scheduler is None else [scheduler]
         if given and not self.context.optimizers:
             raise HyperparameterError("Trainer: a scheduler needs an optimizer")
@@ -240,6 +239,7 @@ class Trainer:
         bind_schedulers(ctx, self.schedulers, len(source))
 
         pairs.open("fit_start", (), "fit_end", (self.history,))
+        resolve.check_owned(ctx.optimizers, ctx.model)
         while ctx.clock.epoch < ctx.epochs and not ctx.should_stop:
             self._epoch(pairs, loop, loader, held_loaders, placer, settings["shuffle"])
         if bus.flush is not None:

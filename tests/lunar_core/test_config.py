@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 import tomllib
 from typing import Any, ClassVar
 
@@ -14,7 +15,8 @@ from hypothesis import strategies as st
 from lunar_core.component import Component, Factory, field, in_range, positive
 from lunar_core.config import from_config, provenance, to_config
 from lunar_core.errors import ConfigError, HyperparameterError
-from lunar_core.plugins import registry
+from lunar_core.module import Parameter
+from lunar_core.plugins import Registry, registry
 
 
 class Activation(Component):
@@ -305,3 +307,14 @@ def test_the_round_trip_through_json_keeps_every_field(filters, kernel, slope, e
     again = from_config(json.loads(json.dumps(config)))
     assert to_config(again) == config
     assert (again.filters, again.kernel, again.extra) == (conv.filters, conv.kernel, to_config(extra))
+
+
+def test_a_first_party_name_that_an_override_gives_away_is_written_in_full(tmp_path, monkeypatch):
+    adam = registry.create("optimizer", "adam", [Parameter([1.0])])
+    assert to_config(adam)["@optimizer"] == "adam"
+    (tmp_path / "lunar.toml").write_text('[override]\n"optimizers.adam" = "lunarlearn/sgd"\n')
+    monkeypatch.chdir(tmp_path)
+    fresh = Registry()
+    monkeypatch.setattr(sys.modules["lunar_core.plugins"], "registry", fresh)
+    assert to_config(adam)["@optimizer"] == "lunarlearn/adam"
+    assert fresh.get("optimizer", "lunarlearn/adam") is type(adam)

@@ -122,6 +122,13 @@ def test_what_is_no_parameter_or_hyperparameter_is_one_clear_error(make, words):
         make(a, b).bind()
 
 
+@pytest.mark.parametrize("wrap", [list, lambda p: [("w", p[0])], iter, lambda p: [{"params": p}]])
+def test_a_tensor_that_is_no_leaf_is_refused_at_once(wrap):
+    (a,) = parameters((3,))
+    with pytest.raises(HyperparameterError, match="is the result of multiply, not a parameter"):
+        Momentum(wrap([a * 2]))
+
+
 def test_a_bad_value_set_later_is_refused_and_changes_nothing():
     (a,) = parameters((3,))
     opt = Momentum([a], lr=0.2)

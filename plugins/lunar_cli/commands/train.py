@@ -82,6 +82,8 @@ def train(
 
 
 def _run(recipe: dict[str, Any], weights: str | None, out: str | None) -> None:
+    import numpy as np
+
     import lunar_core as lc
     from lunar_cli import recipe as recipes
     from lunar_training import Trainer
@@ -99,16 +101,18 @@ def _run(recipe: dict[str, Any], weights: str | None, out: str | None) -> None:
         scheduler=parts.scheduler,
         metrics=parts.metrics,
         regularizers=parts.regularizers,
-        plugins=[_WriteRecipe(recipe), *parts.callbacks],
+        plugins=[_WriteRecipe(recipes.resolved(recipe)), *parts.callbacks],
         device=settings.device,
         clip_norm=settings.clip_norm,
         micro_batches=settings.micro_batches,
     )
     _header(recipe, parts)
     started = time.perf_counter()
-    trainer.fit(parts.train, parts.val, epochs=settings.epochs, batch_size=settings.batch_size, out=folder)
-    took = time.perf_counter() - started
-    figures = trainer.evaluate(parts.test)
+    # Of a value that overflows the Trainer tells more, and once.
+    with np.errstate(all="ignore"):
+        trainer.fit(parts.train, parts.val, epochs=settings.epochs, batch_size=settings.batch_size, out=folder)
+        took = time.perf_counter() - started
+        figures = trainer.evaluate(parts.test)
     _write_figures(folder, figures)
     _footer(figures, len(parts.test), took, folder)
 
@@ -191,9 +195,12 @@ def _header(recipe: dict[str, Any], parts: Any) -> None:
 
 
 def _named(table: dict[str, Any], component: Any = None) -> str:
-    """``adamw (lr=0.002)``: the registry name, and the fields that differ from their defaults."""
+    """``adamw (lr=0.002)``: the registry name, the learning rate, and the fields that differ from their defaults."""
     name = next(value for key, value in table.items() if key.startswith("@"))
-    text = component.fields_repr() if component is not None else ""
+    text = component.fields_repr() if hasattr(component, "fields_repr") else ""
+    rate = getattr(component, "lr", None)
+    if isinstance(rate, (int, float)) and not re.search(r"\blr=", text):
+        text = f"lr={rate!r}" + (f", {text}" if text else "")
     return f"{name} ({text})" if text else name
 
 

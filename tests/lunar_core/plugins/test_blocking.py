@@ -130,6 +130,15 @@ def test_settings_that_are_not_understood_are_one_clear_error(tmp_path, text, ex
     assert expected in str(caught.value)
 
 
+def test_an_unknown_setting_is_a_warning_with_the_nearest(tmp_path, monkeypatch):
+    (tmp_path / "pyproject.toml").write_text('[tool.lunar]\ndisabel = ["optimizers.adam"]\n')
+    with pytest.warns(PluginWarning, match=r"no entry 'disabel'; did you mean 'disable'"):
+        assert read_settings(tmp_path) == Settings()
+    monkeypatch.setenv("LUNAR_PLUGIN_STRICT", "1")
+    with pytest.raises(ConfigError, match="no entry 'disabel'"):
+        read_settings(tmp_path)
+
+
 def test_a_foreign_pyproject_is_not_our_business_even_if_it_is_broken(tmp_path):
     (tmp_path / "pyproject.toml").write_text("[[[ not toml")
     assert read_settings(tmp_path) == Settings()

@@ -526,3 +526,37 @@ def test_gradients_that_are_not_finite_are_not_stepped_when_clipping_is_on():
     with pytest.raises(DivergenceError, match="gradients' norm is nan in epoch 1, batch 1"), np.errstate(all="ignore"):
         t.fit(regression())
     np.testing.assert_array_equal(model.w.data, w)
+
+
+# --- optimizers ------------------------------------------------------------------------------------------------------
+
+
+def test_what_is_no_optimizer_is_refused_at_construction():
+    with pytest.raises(HyperparameterError, match="got 3, which has no step and no zero_grad"):
+        Trainer(Line(), SquaredError(), 3)
+
+
+def test_an_optimizer_of_another_model_is_refused_by_fit():
+    model, other = Line(), Line()
+    adam = lc.registry.get("optimizer", "adam")
+    with pytest.raises(HyperparameterError, match="none of the 2 parameters of Adam belongs to the model"):
+        Trainer(model, SquaredError(), adam(other.parameters()), progress="off").fit(regression())
+    both = adam([*model.parameters(), *other.parameters()])
+    assert Trainer(model, SquaredError(), both, progress="off").fit(regression())
+
+
+def test_averages_are_in_place_for_evaluation_and_out_again_for_training():
+    model = Line()
+    ema = lc.registry.get("optimizer", "ema")(lc.registry.get("optimizer", "sgd")(model.parameters(), lr=0.1))
+    x, y = regression()
+    t = Trainer(model, SquaredError(), ema, progress="off")
+    history = t.fit((x, y), val=(x, y), epochs=2, batch_size=8)
+    trained = mean_squared(model, x, y)
+    ema.eval()
+    averaged = mean_squared(model, x, y)
+    predicted = x @ model.w.data + model.b.data
+    ema.train()
+    assert averaged != trained
+    np.testing.assert_allclose([history["val_loss"][-1], t.evaluate((x, y))["loss"]], averaged)
+    np.testing.assert_allclose(t.predict(x), predicted)
+    assert mean_squared(model, x, y) == trained

@@ -581,3 +581,24 @@ def test_the_clock_counts_epochs_steps_samples_and_tokens():
     other.load_state_dict(state)
     assert other.state_dict() == state
     assert "step=9" in repr(other)
+
+
+@pytest.mark.parametrize(
+    ("hook", "words"),
+    [
+        (lambda self, loss: "x", "lunar_after_loss returned 'x', expected the loss, a Tensor with one element"),
+        (
+            lambda self, grads: {"foo": np.ones(3)},
+            "lunar_grads_ready returned a gradient for 'foo', expected only names",
+        ),
+        (
+            lambda self, grads: {"b": np.ones(7)},
+            r"lunar_grads_ready returned shape \(7,\) for 'b', expected an array of",
+        ),
+        (lambda self, grads: 3, "lunar_grads_ready returned 3, expected a dict"),
+    ],
+)
+def test_an_editor_that_answers_nonsense_is_one_clear_error(hook, words):
+    name = "lunar_" + words.partition(" ")[0].removeprefix("lunar_")
+    with pytest.raises(HookError, match=words):
+        trainer(plugin(**{name: hook, "band": "editor"})).fit(regression())
