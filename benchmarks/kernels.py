@@ -1,10 +1,11 @@
 """Each kernel of a provider beside the NumPy reference and PyTorch, on the shapes of small networks, in float32.
 
-    python -m benchmarks.kernels [--threads 1] [--only conv] [--rounds 9] [--provider onednn] [--cpu] [--step]
+    python -m benchmarks.kernels [--threads 1] [--only conv] [--rounds 5] [--provider onednn] [--cpu | --quiet] [--step]
 
 Prints microseconds of each (medians of runs in turns) and the ratios of the provider's to the other two's; below 1 the
 provider is faster. PyTorch gets contiguous arrays, ours lie as our kernels before them leave them. ``--cpu`` counts the
-processor time of one thread instead of the wall's, for a machine that others use too. ``--step`` times whole training
+processor time of one thread instead of the wall's, for a machine that others use too; ``--quiet`` waits until they do not.
+``--step`` times whole training
 steps, with the provider on and off, instead of kernels.
 """
 
@@ -20,9 +21,10 @@ from typing import Any
 parser = argparse.ArgumentParser(prog="benchmarks.kernels", description="kernels beside NumPy and PyTorch")
 parser.add_argument("--threads", type=int, default=1, help="threads of each")
 parser.add_argument("--only", default="", help="run the rows whose name contains this")
-parser.add_argument("--rounds", type=int, default=9, help="measurements of each row")
+parser.add_argument("--rounds", type=int, default=5, help="measurements of each row")
 parser.add_argument("--provider", default="onednn", help="registry name of the kernel provider")
 parser.add_argument("--cpu", action="store_true", help="processor time of the calling thread; only with --threads 1")
+parser.add_argument("--quiet", action="store_true", help="measure only while other processes leave the machine alone")
 parser.add_argument("--step", action="store_true", help="whole training steps")
 options = parser.parse_args()
 for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
@@ -55,27 +57,53 @@ def channels_last(x: np.ndarray) -> np.ndarray:
     return np.ascontiguousarray(np.moveaxis(x, 1, -1)).swapaxes(1, -1).swapaxes(2, -1) if x.ndim == 4 else x
 
 
-def medians(functions: list[Function]) -> list[float]:
-    """Microseconds of each, measured in turns, several calls at a time where one is short.
+def used() -> tuple[float, float]:
+    """Seconds of processor time that the whole machine and this process have used so far (Linux)."""
+    with open("/proc/stat") as file:
+        numbers = [int(n) for n in file.readline().split()[1:]]
+    times = os.times()
+    return (sum(numbers) - numbers[3] - numbers[4]) / os.sysconf("SC_CLK_TCK"), times.user + times.system
 
-    Between two functions the threads of the one before are given the time to fall asleep: OpenBLAS's burn a core for 25 ms.
+
+def others_idle(action: Function) -> bool:
+    """Run ``action``; whether other processes left the machine to us meanwhile."""
+    before, mine = used()
+    start = time.perf_counter()
+    action()
+    after, mine_after = used()
+    return after - before - (mine_after - mine) < 0.1 * (time.perf_counter() - start) + 0.02
+
+
+def medians(functions: list[Function]) -> list[float]:
+    """Microseconds of each, measured in turns, for a while each time.
+
+    With several threads, those of the function before are first given the time to fall asleep: OpenBLAS's burn a core for
+    25 ms. With ``--quiet``, measurements while other processes were at work are repeated, for up to a minute a row.
     """
-    counts = []
-    for function in functions:
-        function()
-        start = clock()
-        function()
-        counts.append(max(2, min(200, int(5e-3 / max(clock() - start, 1e-7)))))
+    length = 0.08 if options.quiet else 0.005
+    deadline = time.perf_counter() + 60
     times: list[list[float]] = [[] for _ in functions]
-    for _ in range(options.rounds):
-        for function, count, into in zip(functions, counts, times):
-            if options.threads > 1:
-                time.sleep(0.04)
+
+    def measure(function: Function, into: list[float]) -> None:
+        function()
+        start, count = clock(), 0
+        while clock() - start < length or count < 2:
             function()
-            start = clock()
-            for _ in range(count):
-                function()
-            into.append((clock() - start) / count)
+            count += 1
+        into.append((clock() - start) / count)
+
+    for _ in range(options.rounds):
+        for function, into in zip(functions, times):
+            while True:
+                if options.threads > 1:
+                    time.sleep(0.04)
+                result: list[float] = []
+                idle = others_idle(lambda function=function, result=result: measure(function, result))  # type: ignore[misc]
+                if idle or not options.quiet or time.perf_counter() > deadline:
+                    break
+                while time.perf_counter() < deadline and not others_idle(lambda: time.sleep(0.1)):
+                    pass
+            into += result
     return [statistics.median(t) * 1e6 for t in times]
 
 
