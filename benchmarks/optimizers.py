@@ -18,7 +18,7 @@ import lunar_core as lc
 from benchmarks.compare import compare, show
 from lunar_core.component import field, in_range, non_negative
 from lunar_core.contracts.optimizer import Optimizer
-from lunar_core.fusion import get_num_threads
+from lunar_core.threads import get_num_threads
 from lunar_optimizers.adam import Adam
 from lunar_optimizers.adamw import AdamW
 from lunar_optimizers.sgd import SGD

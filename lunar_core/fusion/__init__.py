@@ -16,7 +16,7 @@ with one result), all of which mean the same on one number and on an array, and 
 first call with arguments of given kinds traces it; from then on the calls run what the trace became:
 
 - as NumPy calls over chunks that fit into the cache, into scratch memory that is made once per thread, so that nothing
-  is allocated besides the results; large arrays are divided among threads (:func:`set_num_threads`);
+  is allocated besides the results; large arrays are divided among threads (:func:`lunar_core.set_num_threads`);
 - or as a kernel that a compiler (see :func:`fused`) made from the same program;
 - step by step over whole arrays for operands that broadcast or are strided, and for arrays of another library (CuPy).
 
@@ -35,7 +35,7 @@ from __future__ import annotations
 from .function import Fused, forget_all, fused
 from .plan import Plan, compilers
 from .program import Compiler, Program, is_half
-from .run import empty_aligned, get_num_threads, set_num_threads
+from .run import empty_aligned
 from .trace import FusedError
 
 __all__ = [
@@ -48,7 +48,5 @@ __all__ = [
     "empty_aligned",
     "forget_all",
     "fused",
-    "get_num_threads",
     "is_half",
-    "set_num_threads",
 ]

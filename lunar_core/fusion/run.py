@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from ..dtypes import is_floating
-from ..errors import HyperparameterError
+from ..threads import get_num_threads, on_change
 from .program import Constant, Program, Slot
 from .source import compile_source, kernel_source
 from .trace import FusedError
@@ -172,7 +172,6 @@ class _Workers:
     """A pool of threads that is started when first needed, and again in a forked child."""
 
     def __init__(self) -> None:
-        self.count = _default_threads()
         self._pool: Any = None
         self._owner = 0
 
@@ -180,38 +179,17 @@ class _Workers:
         if self._pool is None or self._owner != os.getpid():
             from concurrent.futures import ThreadPoolExecutor
 
-            self._pool = ThreadPoolExecutor(max(1, self.count - 1), thread_name_prefix="lunar-fused")
+            self._pool = ThreadPoolExecutor(max(1, get_num_threads() - 1), thread_name_prefix="lunar-fused")
             self._owner = os.getpid()
         return self._pool.submit(function, *args)
 
     def resize(self, count: int) -> None:
+        """Start anew with the next piece of work, for ``count`` threads."""
         if self._pool is not None and self._owner == os.getpid():
             self._pool.shutdown()
         self._pool = None
-        self.count = count
-
-
-def _default_threads() -> int:
-    for variable in ("LUNAR_NUM_THREADS", "OMP_NUM_THREADS"):
-        text = os.environ.get(variable, "").partition(",")[0].strip()
-        if text.isdigit() and int(text):
-            return int(text)
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 _workers = _Workers()
 
-
-def get_num_threads() -> int:
-    """How many threads a fused function may use on large arrays.
-
-    At first ``LUNAR_NUM_THREADS`` or ``OMP_NUM_THREADS`` from the environment, or else the number of usable cores.
-    """
-    return _workers.count
-
-
-def set_num_threads(count: int) -> None:
-    """Use at most ``count`` threads in fused functions from now on; 1 keeps everything in the caller's thread."""
-    if isinstance(count, bool) or not isinstance(count, int) or count < 1:
-        raise HyperparameterError(f"set_num_threads: expected a whole number >= 1, got {count!r}")
-    _workers.resize(count)
+on_change(_workers.resize)

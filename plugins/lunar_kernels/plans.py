@@ -87,7 +87,7 @@ def clear() -> None:
     _thread.scratch = _aligned(1 << 16)
 
 
-threads.on_change(clear)
+threads.forget_on_change(clear)
 
 
 def _aligned(nbytes: int) -> np.ndarray:

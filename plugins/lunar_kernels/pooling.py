@@ -1,5 +1,7 @@
 """Pooling of images by oneDNN, channels-last: maxima with and without positions, averages, and their adjoints.
 
+Images that lie otherwise are left to the reference, whose result lies as they do.
+
 oneDNN's maximum passes over NaN, and starts from the lowest finite number instead of minus infinity. Images in which the sum of
 a row is no number of a usual size are therefore left to the reference; the plan sums the rows beside the pooling.
 """
@@ -13,7 +15,7 @@ import numpy as np
 
 from . import dnnl
 from .dnnl import API, Handle, Unsupported
-from .plans import FLOAT32, Plan, Plans, Run, channels_last, image_operand, images_like
+from .plans import FLOAT32, Memory, Plan, Plans, Run, channels_last, image_operand, images_like, lies, strides_of
 
 _BYTE = np.dtype(np.uint8)
 _LIMIT = np.float32(1e37)
@@ -64,6 +66,13 @@ def _positions(api: API, described: Handle, shape: tuple[int, ...]) -> Handle:
     return layout
 
 
+def _source(plan: Plan, windows: _Windows, byte_strides: Any) -> Memory:
+    """The images that are pooled, channels-last as the result."""
+    if not lies(windows.x, strides_of(byte_strides), channels_last(windows.x)):
+        raise Unsupported("images that do not lie channels-last")
+    return plan.operand(windows.images(plan.api, windows.x))
+
+
 # -- maxima ------------------------------------------------------------------------------------------------------------
 
 
@@ -74,7 +83,7 @@ def _max(api: API, key: Any, kind: int) -> tuple[Plan, _Windows, np.ndarray]:
     described = windows.forward(api, dnnl.POOLING_MAX, kind)
     n, c, h, w = shape
     plan = Plan(api)
-    x = plan.as_layout(image_operand(plan, shape, strides), windows.images(api, shape))
+    x = _source(plan, windows, strides)
     sums = plan.sums(plan.view(x, api.strided((n * h, w * c), (w * c, 1))), n * h)
     roles = {dnnl.SRC: x, dnnl.DST: plan.operand(windows.images(api, windows.y))}
     if kind == dnnl.FORWARD_TRAINING:
@@ -146,9 +155,8 @@ def _avg_plan(api: API, key: Any) -> Run:
     windows = _Windows(shape, counts, kernel, stride, padding, (1, 1))
     described = windows.forward(api, _average(windows, count_include_pad), dnnl.FORWARD_INFERENCE)
     plan = Plan(api)
-    x = image_operand(plan, shape, strides)
     roles = {
-        dnnl.SRC: plan.as_layout(x, windows.images(api, shape)),
+        dnnl.SRC: _source(plan, windows, strides),
         dnnl.DST: plan.operand(windows.images(api, windows.y)),
     }
     plan.step(described, roles)

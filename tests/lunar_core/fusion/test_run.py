@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 from lunar_core.errors import HyperparameterError
-from lunar_core.fusion import fused, get_num_threads, run, set_num_threads
+from lunar_core.fusion import fused, run
+from lunar_core.threads import get_num_threads, set_num_threads
 
 
 @pytest.fixture
@@ -92,23 +93,3 @@ def test_a_forked_child_starts_workers_of_its_own(threads):
     if code == 0:
         os._exit(0 if f(x).sum() == x.size else 1)
     assert os.waitpid(code, 0)[1] == 0
-
-
-def test_the_number_of_threads_follows_the_environment():
-    def count(**env):
-        code = "from lunar_core.fusion.run import get_num_threads; print(get_num_threads())"
-        clean = {k: v for k, v in os.environ.items() if k not in ("LUNAR_NUM_THREADS", "OMP_NUM_THREADS")}
-        done = subprocess.run(
-            [sys.executable, "-c", code], env={**clean, **env}, capture_output=True, text=True, check=True
-        )
-        return int(done.stdout)
-
-    assert count(OMP_NUM_THREADS="3") == 3
-    assert count(OMP_NUM_THREADS="3,2", LUNAR_NUM_THREADS="5") == 5
-    assert count(LUNAR_NUM_THREADS="nonsense") >= 1
-
-
-@pytest.mark.parametrize("count", [0, -1, 1.5, True, "2"])
-def test_a_wrong_number_of_threads_is_refused(count):
-    with pytest.raises(HyperparameterError, match="whole number >= 1"):
-        set_num_threads(count)
