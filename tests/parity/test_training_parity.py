@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 import lunar_core as lc
-from lunar_core import kernels
 from lunar_activations.relu import ReLU
+from lunar_core import kernels
 from lunar_data.digits import Digits
 from lunar_layers.conv import Conv2D
 from lunar_layers.dense import Dense

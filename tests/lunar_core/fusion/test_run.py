@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
 import threading
 
 import numpy as np
 import pytest
 
-from lunar_core.errors import HyperparameterError
 from lunar_core.fusion import fused, run
 from lunar_core.threads import get_num_threads, set_num_threads
 

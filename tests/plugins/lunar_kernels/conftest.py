@@ -1,10 +1,10 @@
 """The provider in use for a test."""
 
 import pytest
-from lunar_kernels.library import library
-from lunar_kernels.onednn import provider
 
 from lunar_core import kernels
+from lunar_kernels.library import library
+from lunar_kernels.onednn import provider
 
 
 @pytest.fixture

@@ -4,9 +4,9 @@ import numpy as np
 from agreement import LAYOUTS, assert_close, lay, reference, single
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
-from lunar_kernels import convolution
 
 from lunar_core.op import OPS
+from lunar_kernels import convolution
 
 small = st.integers(1, 6)
 step = st.integers(1, 3)

@@ -6,12 +6,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from lunar_kernels import library as module
-from lunar_kernels.library import Library, find
-from lunar_kernels.onednn import OneDNN
 
 import lunar_core as lc
 from lunar_core import kernels, ops
+from lunar_kernels import library as module
+from lunar_kernels.library import Library, find
+from lunar_kernels.onednn import OneDNN
 
 
 @pytest.fixture

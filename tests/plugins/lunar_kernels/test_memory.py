@@ -3,6 +3,7 @@
 import platform
 
 import pytest
+
 from lunar_kernels import memory
 
 

@@ -5,9 +5,9 @@ import pytest
 from agreement import LAYOUTS, assert_close, lay, reference, single
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from lunar_kernels import normalization
 
 from lunar_core.op import OPS
+from lunar_kernels import normalization
 
 fixed = settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 layouts = st.sampled_from(LAYOUTS)

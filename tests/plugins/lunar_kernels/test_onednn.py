@@ -9,14 +9,14 @@ import threading
 import numpy as np
 import pytest
 from agreement import LAYOUTS, assert_close, lay, reference, single
-from lunar_kernels import convolution, normalization, plans, products, threads
-from lunar_kernels.library import library
-from lunar_kernels.onednn import OneDNN, provider
 
 import lunar_core as lc
 from lunar_core import kernels, ops
 from lunar_core.op import OPS
 from lunar_core.threads import _blas, blas_threads
+from lunar_kernels import convolution, normalization, plans, products, threads
+from lunar_kernels.library import library
+from lunar_kernels.onednn import OneDNN, provider
 
 # samples in which oneDNN has nothing fast; at these the reference computes
 LEFT_TO_THE_REFERENCE = {

@@ -5,10 +5,10 @@ import pytest
 from agreement import LAYOUTS, assert_close, lay, reference, single
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from lunar_kernels import pooling
 
 from lunar_core.op import OPS
 from lunar_core.ops.windows import window_count
+from lunar_kernels import pooling
 
 fixed = settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 layouts = st.sampled_from(LAYOUTS)

@@ -5,9 +5,9 @@ import pytest
 from agreement import LAYOUTS, assert_close, lay, reference, single
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from lunar_kernels import softmax
 
 from lunar_core.op import OPS
+from lunar_kernels import softmax
 
 fixed = settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
