@@ -351,8 +351,9 @@ def fused(function: Callable[..., Any] | None = None, *, into: Sequence[str] | s
     ``fused.compilers`` is the list of compilers: functions that are given a :class:`Program` and return a kernel
     ``kernel(start, stop, *arrays, *constants)`` or ``None``. They are asked in order when a call of a new kind is
     traced, and after them the method ``fused(program)`` of the kernel providers (:mod:`lunar_core.kernels`) that have
-    one; the NumPy reference runs when none answers. A compiler that takes its time returns ``None`` and sets
-    ``program.use(kernel)`` later, from any thread.
+    one; the NumPy reference runs when none answers. A compiler that takes its time returns ``None`` and calls
+    ``program.use(kernel)`` later, from any thread; ``program.after(seconds, callback)`` tells it when the program has
+    run for so long that compiling pays.
 
     Raises :class:`FusedError` at the first call of a kind if the function is not elementwise or not pure or an
     operation does not take the dtypes, :class:`~lunar_core.errors.ShapeError` for arrays that do not broadcast.

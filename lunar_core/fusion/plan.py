@@ -29,6 +29,7 @@ class Plan:
         self.runner = Runner(program)
         self.compiled_by: str | None = None
         program.use = self._use
+        program.after = self.runner.after
         self._positions = positions
         self._scalars = scalars
         self._wanted = [c.node for c in program.constants]

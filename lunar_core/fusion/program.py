@@ -93,6 +93,7 @@ class Program:
     literals    numbers that are the same in every call
     steps       what it computes, in order; ``moves`` are copies into arguments after the last step
     use         ``use(kernel)`` puts a compiled kernel in place; set when the program is in use
+    after       ``after(seconds, callback)`` calls back once the program has run for so long in all; set likewise
     scratch     the memory that the reference needs besides its arguments
     inputs      the value of each parameter that is an array
     touched     names of the parameters whose arrays are read or written
@@ -102,6 +103,7 @@ class Program:
         self.name = trace.name
         self.array_type = array_type
         self.use: Callable[[Callable[..., None]], None]
+        self.after: Callable[[float, Callable[[], None]], None]
         self.steps: list[Step] = []
         self.constants: list[Constant] = []
         self.literals: list[Constant] = []
@@ -296,4 +298,7 @@ def _weak(node: Node) -> Any:
 
 
 Compiler = Callable[[Program], "Callable[..., None] | None"]
-"""Given a program, ``kernel(start, stop, *arrays, *constants)`` that does what it says, or ``None``."""
+"""Given a program, ``kernel(start, stop, *arrays, *constants)`` that does what it says, or ``None``.
+
+Parts of one call may run in several threads at a time.
+"""

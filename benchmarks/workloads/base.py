@@ -1,0 +1,124 @@
+"""What a workload is, and the steps that are timed: forward, cross-entropy, backward and AdamW; or the forward alone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+
+Arrays = tuple[np.ndarray, np.ndarray]
+
+
+class Workload(NamedTuple):
+    """One network and its batch.
+
+    ``ours()`` and ``theirs()`` build the network here and in PyTorch, with parameters of the same shapes in the same order;
+    ``batch(rng)`` gives inputs and class indices. ``train`` says whether the training step is measured too, or only
+    inference.
+    """
+
+    name: str
+    about: str
+    ours: Callable[[], Any]
+    theirs: Callable[[], Any]
+    batch: Callable[[np.random.Generator], Arrays]
+    train: bool = True
+
+    def arrays(self) -> Arrays:
+        """The batch, the same in every process."""
+        return self.batch(np.random.default_rng(0))
+
+
+class Steps(NamedTuple):
+    """What one side offers: a training step that gives its loss, inference that gives the logits, and its weights."""
+
+    train: Callable[[], float]
+    infer: Callable[[], np.ndarray]
+    state: Callable[[], dict[str, np.ndarray]]
+    load: Callable[[list[np.ndarray]], None]
+
+
+def our_steps(workload: Workload, *, autocast: str | None = None) -> Steps:
+    """The steps of LunarLearn. ``autocast`` names the low precision to compute in."""
+    import contextlib
+
+    import lunar_core as lc
+    from lunar_core import ops
+
+    inputs, labels = workload.arrays()
+    x, y = lc.tensor(inputs), lc.tensor(labels.reshape(-1))
+    model = workload.ours()
+    with lc.no_grad():
+        model.eval()(x)  # sizes are known from here on
+    optimizer = lc.optimizers.AdamW(model.parameters(), lr=1e-3, weight_decay=1e-2) if workload.train else None
+
+    def precision() -> Any:
+        return contextlib.nullcontext() if autocast is None else lc.autocast(autocast)
+
+    def train() -> float:
+        model.train()
+        optimizer.zero_grad()
+        with precision():
+            logits = model(x)
+            loss = ops.mean(ops.cross_entropy(logits.reshape((-1, logits.shape[-1])), y))
+        loss.backward()
+        optimizer.step()
+        return float(loss.data)
+
+    def infer() -> np.ndarray:
+        model.eval()
+        with lc.no_grad(), precision():
+            return model(x).data  # type: ignore[no-any-return]
+
+    def load(arrays: list[np.ndarray]) -> None:
+        names = list(model.state_dict())
+        model.load_state_dict(dict(zip(names, arrays, strict=True)))
+
+    return Steps(train, infer, model.state_dict, load)
+
+
+def their_steps(workload: Workload, *, compiled: bool = False, autocast: str | None = None) -> Steps:
+    """The steps of PyTorch: eager with its fused AdamW, or through ``torch.compile``."""
+    import contextlib
+
+    import torch
+
+    torch.manual_seed(0)
+    inputs, labels = workload.arrays()
+    x, y = torch.from_numpy(inputs), torch.from_numpy(labels.reshape(-1))
+    model = workload.theirs()
+    run = torch.compile(model) if compiled else model
+    loss_of = torch.nn.CrossEntropyLoss()
+    optimizer = None
+    if workload.train:
+        optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3, weight_decay=1e-2, fused=True)
+
+    def precision() -> Any:
+        return contextlib.nullcontext() if autocast is None else torch.autocast("cpu", getattr(torch, autocast))
+
+    def train() -> float:
+        model.train()
+        optimizer.zero_grad()
+        with precision():
+            logits = run(x)
+            loss = loss_of(logits.reshape(-1, logits.shape[-1]), y)
+        loss.backward()
+        optimizer.step()
+        return float(loss.item())
+
+    def infer() -> np.ndarray:
+        model.eval()
+        with torch.no_grad(), precision():
+            return run(x).float().numpy()  # type: ignore[no-any-return]
+
+    def state() -> dict[str, np.ndarray]:
+        # PyTorch also counts the batches that a norm has seen; nothing depends on it
+        return {
+            k: v.detach().numpy().copy() for k, v in model.state_dict().items() if not k.endswith("num_batches_tracked")
+        }
+
+    def load(arrays: list[np.ndarray]) -> None:
+        raise NotImplementedError("weights go from PyTorch to us")
+
+    return Steps(train, infer, state, load)
