@@ -16,7 +16,7 @@ import numpy as np
 from ..errors import HyperparameterError
 from ..op import OUTPUT, Op, Sample, Spec
 from ..tensor import Tensor
-from .common import array, elementwise_spec, unary
+from .common import array, elementwise_spec, keeps_half, unary
 
 _FLOAT = elementwise_spec(np.exp)  # integers become floats
 _CHUNK = 1 << 15  # elements at a time where a formula has twenty steps or more: they stay in the core's cache
@@ -62,11 +62,18 @@ def _relu_forward(xp: Any, x: Any) -> Any:
     return xp.maximum(x, 0)
 
 
+def _relu_vjp(F: Any, g: Any, y: Any, need: Any) -> Any:
+    if type(g) is np.ndarray and g.size > _CHUNK:  # the mask stays in the cache, and no memory is taken for it
+        return (_in_chunks(lambda g, y: g * (y > 0), g, y),)
+    return (g * (y > 0),)
+
+
 relu = Op(
     "relu",
     _relu_forward,
-    lambda F, g, y, need: (g * (y > 0),),
+    _relu_vjp,
     save=OUTPUT,
+    elementwise=True,
     abstract=elementwise_spec(np.positive),
     samples=lambda: [*unary(-3, 3, avoid=(0,))(), Sample((_big(),), torch=lambda t, x: t.relu(x))],
     doc="``max(x, 0)``; the slope at 0 is 0.",
@@ -91,9 +98,10 @@ def _leaky_relu_vjp(F: Any, g: Any, x: Any, need: Any, slope: float) -> Any:
 
 _leaky_relu = Op(
     "leaky_relu",
-    _leaky_relu_forward,
+    keeps_half(_leaky_relu_forward),
     _leaky_relu_vjp,
     save=0,
+    elementwise=True,
     abstract=lambda x, slope: _FLOAT(x),
     samples=lambda: [
         Sample(s.args, {"slope": slope}, torch=lambda t, x, a=slope: t.nn.functional.leaky_relu(x, a))
@@ -119,9 +127,10 @@ def _elu_vjp(F: Any, g: Any, saved: Any, need: Any, alpha: float) -> Any:
 
 _elu = Op(
     "elu",
-    lambda xp, x, alpha: xp.maximum(x, 0) + alpha * xp.expm1(xp.minimum(x, 0)),
+    keeps_half(lambda xp, x, alpha: xp.maximum(x, 0) + alpha * xp.expm1(xp.minimum(x, 0))),
     _elu_vjp,
     save=(0, OUTPUT),
+    elementwise=True,
     abstract=lambda x, alpha: _FLOAT(x),
     samples=lambda: [
         Sample(s.args, {"alpha": alpha}, torch=lambda t, x, a=alpha: t.nn.functional.elu(x, a))
@@ -150,11 +159,17 @@ def _sigmoid_forward(xp: Any, x: Any) -> Any:
     return xp.divide(1, out, out=out)
 
 
+def _sigmoid_vjp(F: Any, g: Any, y: Any, need: Any) -> Any:
+    slope = y * (1 - y)
+    return (g * (F.conjugate(slope) if slope.dtype.kind == "c" else slope),)
+
+
 sigmoid = Op(
     "sigmoid",
     _sigmoid_forward,
-    lambda F, g, y, need: (g * (y * (1 - y)),),
+    _sigmoid_vjp,
     save=OUTPUT,
+    elementwise=True,
     abstract=_FLOAT,
     samples=unary(-4, 4),
     doc="``1 / (1 + exp(-x))``.",
@@ -169,9 +184,11 @@ def _softplus_forward(xp: Any, x: Any, beta: float) -> Any:
 
 _softplus = Op(
     "softplus",
-    _softplus_forward,
+    keeps_half(_softplus_forward),
     lambda F, g, x, need, beta: (g * F.sigmoid(x if beta == 1 else x * beta),),
     save=0,
+    cast="float32",
+    elementwise=True,
     abstract=lambda x, beta: _FLOAT(x),
     samples=lambda: [
         Sample(s.args, {"beta": beta}, torch=lambda t, x, b=beta: t.nn.functional.softplus(x, b, 1e9))
@@ -200,6 +217,7 @@ silu = Op(
     lambda xp, x: x * _sigmoid_forward(xp, x),
     _silu_vjp,
     save=0,
+    elementwise=True,
     abstract=_FLOAT,
     samples=unary(-4, 4, torch=lambda t, x: t.nn.functional.silu(x)),
     doc="``x * sigmoid(x)``, also called swish (arXiv:1606.08415, 1710.05941).",
@@ -262,7 +280,7 @@ def _erf_forward(xp: Any, x: Any) -> Any:
         return importlib.import_module("cupyx.scipy.special").erf(x)
     single = x.dtype.char == "f"
     if not single and x.dtype.char != "d":
-        narrow = np.result_type(x.dtype, np.float16)
+        narrow = x.dtype if x.dtype.kind == "V" else np.result_type(x.dtype, np.float16)  # bfloat16 stays
         return _erf_forward(xp, x.astype(np.float32 if narrow.itemsize <= 2 else np.float64)).astype(narrow)
     compute = _erf32 if single else _erf64
     if not x.ndim:
@@ -275,6 +293,7 @@ erf = Op(
     _erf_forward,
     lambda F, g, x, need: (g * (F.exp(-(x * x)) * (2 / math.sqrt(math.pi))),),
     save=0,
+    elementwise=True,
     abstract=lambda x: Spec(x.shape, np.result_type(x.dtype, np.float16)),
     samples=unary(-3, 3),
     doc="The error function; 0 at 0, 1 at infinity. Relative error below 1e-15 in float64, 1e-6 in float32.",
@@ -311,14 +330,13 @@ def _gelu_forward(xp: Any, x: Any) -> Any:
     return _in_chunks(compute, x)
 
 
-def _gelu_vjp(F: Any, g: Any, x: Any, need: Any) -> Any:
-    if isinstance(g, Tensor) or x.dtype.char != "f" or not x.ndim:
-        distribution = (F.erf(x * math.sqrt(0.5)) + 1) * 0.5
-        density = F.exp(x * x * -0.5) * _DENSITY
-        return (g * (distribution + x * density),)
+def _gelu_grad_forward(xp: Any, g: Any, x: Any) -> Any:
+    if x.dtype.char != "f" or not x.ndim:
+        distribution = (_erf_forward(xp, x * math.sqrt(0.5)) + 1) * 0.5
+        return g * (distribution + x * xp.exp(x * x * -0.5) * _DENSITY)
 
     def compute(g: Any, x: Any) -> Any:
-        _, e, q = _tail(F, x)
+        _, e, q = _tail(xp, x)
         slope = (1 - 2 * q) * (x > 0)  # the distribution function is q or 1 - q
         slope += q
         e *= _DENSITY
@@ -327,17 +345,35 @@ def _gelu_vjp(F: Any, g: Any, x: Any, need: Any) -> Any:
         slope *= g
         return slope
 
-    return (_in_chunks(compute, g, x),)
+    return _in_chunks(compute, g, x)
+
+
+def _gelu_vjp(F: Any, g: Any, x: Any, need: Any) -> Any:
+    if not isinstance(g, Tensor):
+        return (F.gelu_grad(g, x),)
+    distribution = (F.erf(x * math.sqrt(0.5)) + 1) * 0.5
+    return (g * (distribution + x * F.exp(x * x * -0.5) * _DENSITY),)
 
 
 _gelu = Op(
     "gelu",
-    _gelu_forward,
+    keeps_half(_gelu_forward),
     _gelu_vjp,
     save=0,
+    heavy=True,
+    elementwise=True,
     abstract=_FLOAT,
     samples=unary(-4, 4, torch=lambda t, x: t.nn.functional.gelu(x)),
     doc="``x Phi(x)`` with the normal distribution function, by erf.",
+)
+gelu_grad = Op(
+    "gelu_grad",
+    _gelu_grad_forward,
+    None,
+    heavy=True,
+    abstract=lambda g, x: x,
+    samples=lambda: [Sample((array(seed, (3, 4)), array(seed + 9, (3, 4), -4, 4)), grad=False) for seed in (0, 1)],
+    doc="The gradient of gelu; without a rule of its own: where a graph of it is wanted, it is spelled out in plain ops.",
 )
 
 _K = math.sqrt(2 / math.pi)
@@ -347,20 +383,31 @@ def _tanh_of(F: Any, x: Any) -> Any:
     return F.tanh((x * x * 0.044715 + 1) * x * _K)
 
 
-def _gelu_tanh_vjp(F: Any, g: Any, x: Any, need: Any) -> Any:
+def _gelu_tanh_slope(F: Any, x: Any) -> Any:
     t = _tanh_of(F, x)
     inner = (x * x * (3 * 0.044715) + 1) * _K
-    return (g * ((t + 1) * 0.5 + x * (1 - t * t) * inner * 0.5),)
+    return (t + 1) * 0.5 + x * (1 - t * t) * inner * 0.5
 
 
 _gelu_tanh = Op(
     "gelu_tanh",
-    lambda xp, x: x * (_tanh_of(xp, x) + 1) * 0.5,
-    _gelu_tanh_vjp,
+    keeps_half(lambda xp, x: x * (_tanh_of(xp, x) + 1) * 0.5),
+    lambda F, g, x, need: (g * _gelu_tanh_slope(F, x) if isinstance(g, Tensor) else F.gelu_tanh_grad(g, x),),
     save=0,
+    heavy=True,
+    elementwise=True,
     abstract=_FLOAT,
     samples=unary(-4, 4, torch=lambda t, x: t.nn.functional.gelu(x, approximate="tanh")),
     doc="The tanh approximation of gelu.",
+)
+gelu_tanh_grad = Op(
+    "gelu_tanh_grad",
+    lambda xp, g, x: g * _gelu_tanh_slope(xp, x),
+    None,
+    heavy=True,
+    abstract=lambda g, x: x,
+    samples=lambda: [Sample((array(seed, (3, 4)), array(seed + 9, (3, 4), -4, 4)), grad=False) for seed in (0, 1)],
+    doc="The gradient of gelu_tanh, without a rule of its own.",
 )
 
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from ..errors import HyperparameterError, ShapeError
 from ..op import OUTPUT, Op, Sample, Spec
-from .common import array, elementwise_spec, normalize_axis, unary
+from .common import array, elementwise_spec, keeps_half, normalize_axis, unary
 
 _FLOAT = elementwise_spec(np.exp)  # integers become floats
 
@@ -28,9 +28,10 @@ def _rows(low: float, high: float, avoid: tuple[float, ...], settings: list[tupl
 
 _hardtanh = Op(
     "hardtanh",
-    lambda xp, x, low, high: xp.clip(x, low, high),
+    keeps_half(lambda xp, x, low, high: xp.clip(x, low, high)),
     lambda F, g, y, need, low, high: (g * F.logical_and(y > low, y < high),),
     save=OUTPUT,
+    elementwise=True,
     abstract=lambda x, low, high: _FLOAT(x),
     samples=_rows(
         -4,
@@ -60,9 +61,10 @@ def relu6(x: Any) -> Any:
 
 hardsigmoid = Op(
     "hardsigmoid",
-    lambda xp, x: xp.clip(x + 3.0, 0.0, 6.0) / 6.0,
+    keeps_half(lambda xp, x: xp.clip(x + 3.0, 0.0, 6.0) / 6.0),
     lambda F, g, y, need: (g * F.logical_and(y > 0, y < 1) * (1 / 6),),
     save=OUTPUT,
+    elementwise=True,
     abstract=_FLOAT,
     # spelled out, as the gradient of PyTorch's own rounds 1/6 to float32, also in float64
     samples=unary(-5, 5, avoid=(-3, 3), torch=lambda t, x: t.nn.functional.relu6(x + 3) / 6),
@@ -77,9 +79,10 @@ def _hardswish_vjp(F: Any, g: Any, x: Any, need: Any) -> Any:
 
 hardswish = Op(
     "hardswish",
-    lambda xp, x: x * (xp.clip(x + 3.0, 0.0, 6.0) / 6.0),
+    keeps_half(lambda xp, x: x * (xp.clip(x + 3.0, 0.0, 6.0) / 6.0)),
     _hardswish_vjp,
     save=0,
+    elementwise=True,
     abstract=_FLOAT,
     samples=unary(-5, 5, avoid=(-3, 3), torch=lambda t, x: t.nn.functional.hardswish(x)),
     doc="``x * hardsigmoid(x)``; the slope is 0 at -3 and 1 at 3.",
@@ -102,9 +105,10 @@ def _shrink(name: str, forward: Any, doc: str) -> Op:
 
     return Op(
         name,
-        forward,
+        keeps_half(forward),
         _kept,
         save=OUTPUT,
+        elementwise=True,
         abstract=lambda x, lambd: _FLOAT(x),
         samples=_rows(-3, 3, (-1, -0.5, 0.5, 1), [({"lambd": v}, call(v)) for v in (0.5, 1.0)]),
         doc=doc,
@@ -164,6 +168,7 @@ prelu = Op(
     _prelu_vjp,
     save=(0, 1),
     broadcasts=True,
+    elementwise=True,
     abstract=elementwise_spec(np.multiply),
     samples=_prelu_samples,
     doc="``x`` where positive, else ``slope * x``; the slope is an array that broadcasts to ``x`` and gets a gradient.",
@@ -188,9 +193,10 @@ def _scaled_elu_vjp(F: Any, g: Any, y: Any, need: Any, alpha: float, scale: floa
 
 _scaled_elu = Op(
     "scaled_elu",
-    _scaled_elu_forward,
+    keeps_half(_scaled_elu_forward),
     _scaled_elu_vjp,
     save=OUTPUT,
+    elementwise=True,
     abstract=lambda x, **static: _FLOAT(x),
     samples=_rows(
         -3,
@@ -240,9 +246,11 @@ def _mish_vjp(F: Any, g: Any, x: Any, need: Any) -> Any:
 
 mish = Op(
     "mish",
-    _mish_forward,
+    keeps_half(_mish_forward),
     _mish_vjp,
     save=0,
+    cast="float32",
+    elementwise=True,
     abstract=_FLOAT,
     samples=unary(-4, 4, torch=lambda t, x: t.nn.functional.mish(x)),
     doc="``x * tanh(log(1 + exp(x)))`` (arXiv:1908.08681).",
@@ -253,6 +261,8 @@ log_sigmoid = Op(
     lambda xp, x: xp.minimum(x, 0) - xp.log1p(xp.exp(-abs(x))),
     lambda F, g, x, need: (g * F.sigmoid(-x),),
     save=0,
+    cast="float32",
+    elementwise=True,
     abstract=_FLOAT,
     samples=unary(-6, 6, torch=lambda t, x: t.nn.functional.logsigmoid(x)),
     doc="``log(1 / (1 + exp(-x)))`` without overflow: close to ``x`` where that is very negative.",
@@ -263,7 +273,9 @@ log_sigmoid = Op(
 
 def _softsign_vjp(F: Any, g: Any, x: Any, need: Any) -> Any:
     size = F.absolute(x) + 1
-    return (g / (size * size),)
+    if x.dtype.kind != "c":
+        return (g / (size * size),)
+    return (g / size - F.sign(x) * F.real(F.conjugate(g) * x) / (size * size),)
 
 
 softsign = Op(
@@ -271,6 +283,7 @@ softsign = Op(
     lambda xp, x: x / (abs(x) + 1),
     _softsign_vjp,
     save=0,
+    elementwise=True,
     abstract=_FLOAT,
     samples=unary(-4, 4, avoid=(0,), torch=lambda t, x: t.nn.functional.softsign(x)),
     doc="``x / (1 + |x|)``; the slope at 0 is 1, that of the slope 0.",
@@ -279,7 +292,8 @@ softsign = Op(
 
 def _tanhshrink_vjp(F: Any, g: Any, x: Any, need: Any) -> Any:
     t = F.tanh(x)
-    return (g * (t * t),)
+    slope = t * t
+    return (g * (F.conjugate(slope) if slope.dtype.kind == "c" else slope),)
 
 
 tanhshrink = Op(
@@ -287,6 +301,7 @@ tanhshrink = Op(
     lambda xp, x: x - xp.tanh(x),
     _tanhshrink_vjp,
     save=0,
+    elementwise=True,
     abstract=_FLOAT,
     samples=unary(-3, 3, torch=lambda t, x: t.nn.functional.tanhshrink(x)),
     doc="``x - tanh(x)``, to the rounding of ``x``.",
@@ -343,6 +358,7 @@ _sparsemax = Op(
     _sparsemax_forward,
     _sparsemax_vjp,
     save=OUTPUT,
+    cast="float32",
     abstract=lambda x, axis: Spec(x.shape, _FLOAT(x).dtype),
     samples=_sparsemax_samples,
     doc="The point of the probability simplex that is nearest to ``x``, along an axis.",

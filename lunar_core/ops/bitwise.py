@@ -32,7 +32,7 @@ def _binary(ufunc: np.ufunc, doc: str, low: int = -40, high: int = 40) -> Op:
     name = ufunc.__name__
     shift = name.endswith("shift")
     return Op(
-        name, name, None, broadcasts=True, abstract=elementwise_spec(ufunc), doc=doc,
+        name, name, None, broadcasts=True, elementwise=True, abstract=elementwise_spec(ufunc), doc=doc,
         samples=lambda: _pairs(low, high) + ([] if shift else _bools()),
     )  # fmt: skip
 
@@ -46,6 +46,7 @@ bitwise_invert = Op(
     "invert",
     "invert",
     None,
+    elementwise=True,
     abstract=elementwise_spec(np.invert),
     samples=lambda: [
         Sample((_integers((2, 3), -40, 40),), grad=False),

@@ -2,21 +2,56 @@
 
 from __future__ import annotations
 
+import functools
 import math
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Iterable
+from typing import Any, NoReturn, TypeVar
 
 import numpy as np
 
-from ..errors import ShapeError
+from ..errors import ArgumentError, LunarError, ShapeError
 from ..op import Sample, Spec
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def speaks_as(name: str) -> Callable[[F], F]:
+    """Decorator of a function composed of ops: an error inside of it starts with ``name``, not with that of the op."""
+
+    def decorate(function: F) -> F:
+        @functools.wraps(function)
+        def named(*args: Any, **kwargs: Any) -> Any:
+            try:
+                return function(*args, **kwargs)
+            except LunarError as exc:
+                head, colon, rest = exc.message.partition(": ")
+                if colon and head != name and " " not in head:
+                    exc.message = f"{name}: {rest}"
+                raise
+
+        return named  # type: ignore[return-value]
+
+    return decorate
+
+
+_NAMES_HERE = {"dim": "axis", "dims": "axis", "keepdim": "keepdims", "ddof": "correction", "unbiased": "correction"}
+
+
+def refuse(function: str, unknown: dict[str, Any]) -> NoReturn:
+    """Raise for keyword arguments that ``function`` does not have; those of PyTorch and NumPy are known by their names here."""
+    name, value = next(iter(unknown.items()))
+    here = _NAMES_HERE.get(name)
+    raise ArgumentError(
+        f"{function}() has no argument {name!r}",
+        hint=f"write {here}={int(value) if name == 'unbiased' else value!r}" if here else None,
+    )
 
 
 def normalize_axis(axis: Any, ndim: int, op: str) -> tuple[int, ...]:
     """``axis`` (an int, a sequence, or None for all) as a tuple of non-negative ints without repeats."""
     if axis is None:
         return tuple(range(ndim))
-    axes = (axis,) if isinstance(axis, (int, np.integer)) else tuple(axis)
+    axes = tuple(axis) if isinstance(axis, Iterable) else (axis,)
     result = []
     for a in axes:
         if not isinstance(a, (int, np.integer)):
@@ -75,6 +110,16 @@ def wide(dtype: np.dtype) -> Any:
     terms. ml_dtypes' types have NumPy's kind "V".
     """
     return np.float32 if dtype.itemsize == 2 and dtype.kind in "fV" else None
+
+
+def keeps_half(forward: Callable[..., Any]) -> Callable[..., Any]:
+    """``forward(xp, x, ...)`` with the result in the dtype of bfloat16 inputs, which Python floats make float32."""
+
+    def rounded(xp: Any, x: Any, *rest: Any, **static: Any) -> Any:
+        out = forward(xp, x, *rest, **static)
+        return out if x.dtype.kind != "V" or out.dtype == x.dtype else out.astype(x.dtype)
+
+    return rounded
 
 
 # -- samples -----------------------------------------------------------------------------------------------------------

@@ -1,14 +1,15 @@
-"""Convolution of images: conv2d, its adjoints, conv1d and conv_transpose2d.
+"""Convolution of sequences, images and volumes, and its adjoints.
 
-"Convolution" is the field's word for cross-correlation: the kernel is not mirrored. Three ops are closed under
-differentiation, so that any order works: the convolution itself, its gradient in the input and its gradient in the
-weight; each one's rule is made of the other two. All three are dispatched to kernel providers.
+"Convolution" is the field's word for cross-correlation: the kernel is not mirrored. For each number of spatial axes there
+are three ops, closed under differentiation, so that any order works: the convolution itself, its gradient in the input and
+its gradient in the weight; each one's rule is made of the other two. All are dispatched to kernel providers. One text makes
+the ops of every dimension; those of sequences are computed as images of one row, by whichever kernel the images have.
 """
 
 from __future__ import annotations
 
 import functools
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -16,39 +17,42 @@ from ..errors import DTypeError, ShapeError
 from ..op import Op, Sample, Shape, Spec
 from ..tensor import Tensor
 from . import columns
+from . import conv_samples as cases
 from .common import array, wide
 from .windows import (
+    IMAGES,
+    Ints,
     Pads,
-    Pair,
     channels_first,
     check_images,
-    extent,
     hashable,
+    ints,
+    is_int,
+    moved_last,
     padding_of,
-    pair,
     tiled,
     window_count,
     window_counts,
 )
 
+KERNEL = {1: "k", 2: "kh, kw", 3: "kd, kh, kw"}
+
 
 @functools.lru_cache(maxsize=512)
-def _counts(size: Pair, kernel: Pair, stride: Pair, padding: Pads, dilation: Pair) -> Pair:
-    (h, w), (kh, kw) = size, kernel
-    return (
-        window_count(h, kh, stride[0], padding[0], dilation[0]),
-        window_count(w, kw, stride[1], padding[1], dilation[1]),
-    )
+def _counts(size: Ints, kernel: Ints, stride: Ints, padding: Pads, dilation: Ints) -> Ints:
+    return tuple(window_count(*axis) for axis in zip(size, kernel, stride, padding, dilation))
 
 
-def _together(op: str, x: Any, y: Any) -> tuple[Any, Any]:
-    """Both arrays in one floating dtype."""
-    if x.dtype == y.dtype and x.dtype.kind != "c":
-        return x, y
-    dtype = np.result_type(x.dtype, y.dtype)
-    if dtype.kind == "c":
-        raise DTypeError(f"{op}: complex images are not supported, got {x.dtype} and {y.dtype}")
-    return x.astype(dtype), y.astype(dtype)
+def _computed(op: str, x: Any, y: Any) -> tuple[Any, Any, Any]:
+    """Both arrays in the floating dtype to compute in, and the dtype of the result: half precision adds up in float32."""
+    dtype = x.dtype
+    if dtype != y.dtype or dtype.kind == "c":
+        dtype = np.result_type(dtype, y.dtype)
+        if dtype.kind == "c":
+            raise DTypeError(f"{op}: complex images are not supported, got {x.dtype} and {y.dtype}")
+        x, y = x.astype(dtype), y.astype(dtype)
+    single = wide(dtype)
+    return (x, y, dtype) if single is None else (x.astype(single), y.astype(single), dtype)
 
 
 # -- sums over pixels --------------------------------------------------------------------------------------------------
@@ -56,13 +60,13 @@ def _together(op: str, x: Any, y: Any) -> tuple[Any, Any]:
 
 def sum_channels(xp: Any, x: Any) -> Any:
     """The forward of :data:`channel_sum`, for raw arrays."""
-    order = (0, *range(2, x.ndim), 1)
-    y = x.transpose(order)
+    y = moved_last(x)
     c = x.shape[1]
     if x.dtype.char not in "fd" or not x.size or not y.flags.c_contiguous:
+        axes = (0, *range(2, x.ndim))
         if wide(x.dtype):
-            return x.sum(axis=order[:-1], dtype=np.float32).astype(x.dtype)
-        return x.sum(axis=order[:-1])
+            return x.sum(axis=axes, dtype=np.float32).astype(x.dtype)
+        return x.sum(axis=axes)
     # channels-last: products with ones run at the memory's speed, NumPy's sum over leading axes at a twentieth of it
     rows = y.size // c
     if rows <= 1 << 14:
@@ -76,12 +80,14 @@ channel_sum = Op(
     sum_channels,
     lambda F, g, shape, need: (F.broadcast_to(g.reshape((1, shape[1]) + (1,) * (len(shape) - 2)), shape),),
     save=Shape(0),
+    jvp="linear",
     abstract=lambda x: Spec(x.shape[1:2], x.dtype),
     samples=lambda: [
         Sample((array(0, (3, 2)),), torch=lambda t, x: x.sum(0)),
         Sample((array(1, (2, 3, 4)),), torch=lambda t, x: x.sum((0, 2))),
         Sample((array(2, (2, 3, 2, 2)),), torch=lambda t, x: x.sum((0, 2, 3))),
-        Sample((_image(3, (2, 3, 2, 4)),), torch=lambda t, x: x.sum((0, 2, 3))),
+        Sample((cases.images(3, (2, 3, 2, 4)),), torch=lambda t, x: x.sum((0, 2, 3))),
+        Sample((cases.images(4, (2, 3, 2, 2, 3)),), torch=lambda t, x: x.sum((0, 2, 3, 4))),
     ],
     doc="Sum over all axes but axis 1: (N, C, ...) -> (C,).",
 )
@@ -90,212 +96,227 @@ channel_sum = Op(
 # -- the three products ------------------------------------------------------------------------------------------------
 
 
-def _conv2d_forward(
-    xp: Any, x: Any, w: Any, bias: Any, stride: Pair, padding: Pads, dilation: Pair, groups: int
-) -> Any:
-    x, w = _together("conv2d", x, w)
-    counts = _counts(x.shape[2:], w.shape[2:], stride, padding, dilation)
-    out = columns.correlate(xp, x, w, stride, padding, dilation, counts, groups)
-    if bias is not None:
-        if out.flags.c_contiguous and not out.transpose(0, 2, 3, 1).flags.c_contiguous:
-            out += bias.reshape(-1, 1, 1)
-        else:
-            o, oh, ow = out.shape[1:]
-            repeats = oh * ow if oh * ow * o <= 1 << 16 else ow
-            rows = out.transpose(0, 2, 3, 1).reshape(-1, repeats * o)  # a view: long inner loops for the sum
-            rows += tiled(bias, repeats)
-    return out
-
-
-def _conv2d_vjp(F: Any, g: Any, saved: Any, need: Any, **geometry: Any) -> Any:
-    x, w, _ = saved
-    if not isinstance(g, Tensor):
-        g = _densely(g)
-    return (
-        F.conv2d_input_grad(g, w, size=tuple(x.shape[2:]), **geometry) if need[0] else None,
-        F.conv2d_weight_grad(x, g, kernel=tuple(w.shape[2:]), **geometry) if need[1] else None,
-        F.channel_sum(g) if need[2] else None,
-    )
+def _add_bias(out: Any, bias: Any) -> None:
+    y = moved_last(out)
+    if out.flags.c_contiguous and not y.flags.c_contiguous:
+        out += bias.reshape(-1, *(1,) * (out.ndim - 2))
+        return
+    o, width = y.shape[-1], y.shape[-2]
+    pixels = y[0].size // max(1, o) if len(y) else width
+    repeats = pixels if pixels * o <= 1 << 16 else width
+    rows = y.reshape(-1, repeats * o)  # a view: long inner loops for the sum
+    rows += tiled(bias, repeats)
 
 
 def _densely(g: Any) -> Any:
     """A raw gradient channels-last in memory, made so once for the two or three products that read it."""
-    y = g.transpose(0, 2, 3, 1)
+    y = moved_last(g)
     return g if y.flags.c_contiguous else channels_first(y.copy())
 
 
-def _conv2d_spec(x: Spec, w: Spec, bias: Any, stride: Pair, padding: Pads, dilation: Pair, groups: int) -> Spec:
-    counts = _counts(x.shape[2:], w.shape[2:], stride, padding, dilation)  # type: ignore[arg-type]
-    return Spec((x.shape[0], w.shape[0], *counts), np.result_type(x.dtype, w.dtype))
+def _row(a: Any) -> Any:
+    """A sequence as an image of one row."""
+    return a[:, :, None]
 
 
-def _input_grad_vjp(F: Any, h: Any, saved: Any, need: Any, size: Pair, **geometry: Any) -> Any:
-    g, w = saved
-    return (
-        _conv2d(h, w, None, **geometry) if need[0] else None,
-        F.conv2d_weight_grad(h, g, kernel=tuple(w.shape[2:]), **geometry) if need[1] else None,
-    )
+def _row_geometry(geometry: dict[str, Any]) -> dict[str, Any]:
+    """The static arguments of one axis as those of images of one row."""
+    filler: dict[str, Any] = {"padding": (0, 0)}
+    return {k: v if k == "groups" else (filler.get(k, 1), *v) for k, v in geometry.items()}
 
 
-def _weight_grad_vjp(F: Any, h: Any, saved: Any, need: Any, kernel: Pair, **geometry: Any) -> Any:
-    x, g = saved
-    return (
-        F.conv2d_input_grad(g, h, size=tuple(x.shape[2:]), **geometry) if need[0] else None,
-        _conv2d(x, h, None, **geometry) if need[1] else None,
-    )
+class Family(NamedTuple):
+    """The ops of one number of spatial axes."""
+
+    convolve: Op
+    input_grad: Op
+    weight_grad: Op
 
 
-def _input_grad_forward(
-    xp: Any, g: Any, w: Any, size: Pair, stride: Pair, padding: Pads, dilation: Pair, groups: int
-) -> Any:
-    g, w = _together("conv2d_input_grad", g, w)
-    return columns.input_gradient(xp, g, w, size, stride, padding, dilation, groups)
+def _family(n: int) -> Family:
+    name = f"conv{n}d"
 
+    def forward(xp: Any, x: Any, w: Any, bias: Any, stride: Ints, padding: Pads, dilation: Ints, groups: int) -> Any:
+        x, w, dtype = _computed(name, x, w)
+        counts = _counts(x.shape[2:], w.shape[2:], stride, padding, dilation)
+        out = columns.correlate(xp, x, w, stride, padding, dilation, counts, groups)
+        if bias is not None:
+            _add_bias(out, bias)
+        return out if out.dtype == dtype else out.astype(dtype)
 
-def _weight_grad_forward(
-    xp: Any, x: Any, g: Any, kernel: Pair, stride: Pair, padding: Pads, dilation: Pair, groups: int
-) -> Any:
-    x, g = _together("conv2d_weight_grad", x, g)
-    return columns.weight_gradient(xp, x, g, kernel, stride, padding, dilation, groups)
+    def input_grad_forward(
+        xp: Any, g: Any, w: Any, size: Ints, stride: Ints, padding: Pads, dilation: Ints, groups: int
+    ) -> Any:
+        g, w, dtype = _computed(f"{name}_input_grad", g, w)
+        out = columns.input_gradient(xp, g, w, size, stride, padding, dilation, groups)
+        return out if out.dtype == dtype else out.astype(dtype)
 
+    def weight_grad_forward(
+        xp: Any, x: Any, g: Any, kernel: Ints, stride: Ints, padding: Pads, dilation: Ints, groups: int
+    ) -> Any:
+        x, g, dtype = _computed(f"{name}_weight_grad", x, g)
+        out = columns.weight_gradient(xp, x, g, kernel, stride, padding, dilation, groups)
+        return out if out.dtype == dtype else out.astype(dtype)
 
-# -- samples -----------------------------------------------------------------------------------------------------------
+    def of_rows(which: int) -> Any:
+        """A forward for sequences: that of images, through the images' kernel providers."""
 
+        def run(xp: Any, a: Any, b: Any, *bias: Any, **geometry: Any) -> Any:
+            function = FAMILIES[2][which].bound(type(a))
+            return function(_row(a), _row(b), *bias, **_row_geometry(geometry))[:, :, 0]
 
-def _image(seed: int, shape: tuple[int, ...]) -> np.ndarray:
-    """An NCHW-shaped array that lies channels-last in memory."""
-    n, c, h, w = shape
-    return channels_first(array(seed, (n, h, w, c)))
+        return run
 
-
-# (images, weight, stride, padding, dilation, groups): every path of the reference kernels at a small size
-_CASES: list[tuple[tuple[int, ...], tuple[int, ...], Pair, Pads, Pair, int]] = [
-    ((2, 2, 4, 4), (3, 2, 3, 3), (1, 1), ((1, 1), (1, 1)), (1, 1), 1),
-    ((2, 1, 3, 9), (2, 1, 2, 2), (1, 1), ((0, 0), (0, 0)), (1, 1), 1),
-    ((1, 2, 5, 4), (2, 2, 3, 2), (2, 1), ((1, 0), (0, 1)), (1, 1), 1),
-    ((1, 2, 6, 5), (2, 2, 2, 3), (1, 1), ((2, 2), (1, 0)), (2, 2), 1),
-    ((2, 4, 4, 3), (6, 2, 2, 2), (1, 1), ((0, 1), (1, 0)), (1, 1), 2),
-    ((1, 4, 5, 4), (4, 2, 3, 3), (2, 2), ((1, 1), (1, 1)), (1, 1), 2),
-    ((2, 3, 4, 4), (3, 1, 3, 3), (1, 1), ((1, 1), (1, 1)), (1, 1), 3),
-    ((1, 2, 5, 5), (4, 1, 3, 3), (2, 2), ((1, 1), (1, 1)), (1, 1), 2),
-    ((1, 2, 4, 5), (4, 1, 2, 3), (1, 1), ((1, 0), (0, 1)), (1, 1), 2),
-    ((2, 3, 2, 3), (2, 3, 1, 1), (1, 1), ((0, 0), (0, 0)), (1, 1), 1),
-    ((1, 2, 4, 4), (3, 2, 2, 2), (2, 2), ((0, 0), (0, 0)), (1, 1), 1),
-    ((1, 2, 5, 5), (2, 2, 1, 1), (2, 2), ((0, 0), (0, 0)), (1, 1), 1),
-]
-
-
-def _torch_conv(case: Any, with_bias: bool) -> Any:
-    _, _, stride, ((top, bottom), (left, right)), dilation, groups = case
-
-    def call(t: Any, x: Any, w: Any, b: Any = None) -> Any:
-        x = t.nn.functional.pad(x, (left, right, top, bottom))
-        return t.nn.functional.conv2d(x, w, b, stride=stride, dilation=dilation, groups=groups)
-
-    return call
-
-
-def _geometry(case: Any) -> dict[str, Any]:
-    _, _, stride, padding, dilation, groups = case
-    return {"stride": stride, "padding": padding, "dilation": dilation, "groups": groups}
-
-
-def _conv2d_samples() -> list[Sample]:
-    samples = []
-    for i, case in enumerate(_CASES):
-        x = array(i, case[0]) if i % 2 else _image(i, case[0])
-        bias = array(i + 90, case[1][:1]) if i % 3 else None
-        samples.append(
-            Sample((x, array(i + 40, case[1]), bias), _geometry(case), torch=_torch_conv(case, bias is not None))
+    def vjp(F: Any, g: Any, saved: Any, need: Any, **geometry: Any) -> Any:
+        x, w, _ = saved
+        if not isinstance(g, Tensor):
+            g = _densely(g)
+        return (
+            getattr(F, f"{name}_input_grad")(g, w, size=tuple(x.shape[2:]), **geometry) if need[0] else None,
+            getattr(F, f"{name}_weight_grad")(x, g, kernel=tuple(w.shape[2:]), **geometry) if need[1] else None,
+            F.channel_sum(g) if need[2] else None,
         )
-    return samples
+
+    def input_grad_vjp(F: Any, h: Any, saved: Any, need: Any, size: Ints, **geometry: Any) -> Any:
+        g, w = saved
+        return (
+            convolve(h, w, None, **geometry) if need[0] else None,
+            getattr(F, f"{name}_weight_grad")(h, g, kernel=tuple(w.shape[2:]), **geometry) if need[1] else None,
+        )
+
+    def weight_grad_vjp(F: Any, h: Any, saved: Any, need: Any, kernel: Ints, **geometry: Any) -> Any:
+        x, g = saved
+        return (
+            getattr(F, f"{name}_input_grad")(g, h, size=tuple(x.shape[2:]), **geometry) if need[0] else None,
+            convolve(x, h, None, **geometry) if need[1] else None,
+        )
+
+    def spec(x: Spec, w: Spec, bias: Any, stride: Ints, padding: Pads, dilation: Ints, groups: int) -> Spec:
+        counts = _counts(x.shape[2:], w.shape[2:], stride, padding, dilation)
+        return Spec((x.shape[0], w.shape[0], *counts), np.result_type(x.dtype, w.dtype))
+
+    one = n == 1
+    convolve = Op(
+        name,
+        of_rows(0) if one else forward,
+        vjp,
+        save=(0, 1, Shape(2)),
+        heavy=True,
+        jvp="bilinear",
+        cast="low",
+        abstract=spec,
+        samples=functools.partial(cases.convolutions, n),
+        doc=f"Cross-correlation of {IMAGES[n]} with a kernel, plus a bias.",
+    )
+    input_grad = Op(
+        f"{name}_input_grad",
+        of_rows(1) if one else input_grad_forward,
+        input_grad_vjp,
+        save=(0, 1),
+        heavy=True,
+        jvp="bilinear",
+        cast="low",
+        abstract=lambda g, w, size, groups, **_: Spec(
+            (g.shape[0], w.shape[1] * groups, *size), np.result_type(g.dtype, w.dtype)
+        ),
+        samples=functools.partial(cases.input_gradients, n),
+        doc=f"The adjoint of {name} in its images: gradients of the output back to images of ``size``.",
+    )
+    weight_grad = Op(
+        f"{name}_weight_grad",
+        of_rows(2) if one else weight_grad_forward,
+        weight_grad_vjp,
+        save=(0, 1),
+        heavy=True,
+        jvp="bilinear",
+        cast="low",
+        abstract=lambda x, g, kernel, groups, **_: Spec(
+            (g.shape[1], x.shape[1] // groups, *kernel), np.result_type(x.dtype, g.dtype)
+        ),
+        samples=functools.partial(cases.weight_gradients, n),
+        doc=f"The adjoint of {name} in its weight: images and gradients of the output to the gradient of a ``kernel``.",
+    )
+    return Family(convolve, input_grad, weight_grad)
 
 
-def _output_shape(case: Any) -> tuple[int, ...]:
-    (n, _, h, w), (o, _, kh, kw), stride, padding, dilation, _ = case
-    return (n, o, *_counts((h, w), (kh, kw), stride, padding, dilation))
-
-
-def _input_grad_samples() -> list[Sample]:
-    return [
-        Sample((array(i, _output_shape(case)), array(i + 40, case[1])), {"size": case[0][2:], **_geometry(case)})
-        for i, case in enumerate(_CASES)
-    ]
-
-
-def _weight_grad_samples() -> list[Sample]:
-    return [
-        Sample((_image(i, case[0]), array(i + 40, _output_shape(case))), {"kernel": case[1][2:], **_geometry(case)})
-        for i, case in enumerate(_CASES)
-    ]
-
-
-_conv2d = Op(
-    "conv2d",
-    _conv2d_forward,
-    _conv2d_vjp,
-    save=(0, 1, Shape(2)),
-    heavy=True,
-    abstract=_conv2d_spec,
-    samples=_conv2d_samples,
-    doc="Cross-correlation of images with a kernel, plus a bias.",
-)
-conv2d_input_grad = Op(
-    "conv2d_input_grad",
-    _input_grad_forward,
-    _input_grad_vjp,
-    save=(0, 1),
-    heavy=True,
-    abstract=lambda g, w, size, stride, padding, dilation, groups: Spec(
-        (g.shape[0], w.shape[1] * groups, *size), np.result_type(g.dtype, w.dtype)
-    ),
-    samples=_input_grad_samples,
-    doc="The adjoint of conv2d in its images: gradients of the output back to images of ``size``.",
-)
-conv2d_weight_grad = Op(
-    "conv2d_weight_grad",
-    _weight_grad_forward,
-    _weight_grad_vjp,
-    save=(0, 1),
-    heavy=True,
-    abstract=lambda x, g, kernel, stride, padding, dilation, groups: Spec(
-        (g.shape[1], x.shape[1] // groups, *kernel), np.result_type(x.dtype, g.dtype)
-    ),
-    samples=_weight_grad_samples,
-    doc="The adjoint of conv2d in its weight: images and gradients of the output to the gradient of a ``kernel``.",
-)
+FAMILIES: dict[int, Family] = {}
+for _n in (1, 2, 3):
+    FAMILIES[_n] = _family(_n)
+_, conv1d_input_grad, conv1d_weight_grad = FAMILIES[1]
+_, conv2d_input_grad, conv2d_weight_grad = FAMILIES[2]
+_, conv3d_input_grad, conv3d_weight_grad = FAMILIES[3]
 
 
 # -- what a user calls -------------------------------------------------------------------------------------------------
 
 
+def check_groups(op: str, groups: Any, inputs: int, outputs: int) -> None:
+    """Refuse ``groups`` that do not divide the channels."""
+    if not is_int(groups) or groups < 1:
+        raise ShapeError(f"{op}: groups must be a positive int, got {groups!r}")
+    if inputs % groups or outputs % groups:
+        raise ShapeError(
+            f"{op}: groups={groups} must divide the {inputs} input channels and the {outputs} output channels"
+        )
+
+
+def check_bias(op: str, bias: Any, outputs: int) -> None:
+    if bias is not None and bias != (outputs,):
+        raise ShapeError(
+            f"{op}: bias must have shape ({outputs},), one number for each output channel, got {tuple(bias)}"
+        )
+
+
 @functools.lru_cache(maxsize=512)
 def _plan(
-    x: tuple[int, ...], w: tuple[int, ...], bias: Any, stride: Any, padding: Any, dilation: Any, groups: Any
+    n: int, x: tuple[int, ...], w: tuple[int, ...], bias: Any, stride: Any, padding: Any, dilation: Any, groups: Any
 ) -> dict[str, Any]:
     """The checked and normalised geometry of a call, decided once for each set of shapes."""
-    check_images(x, "conv2d")
-    if len(w) != 4:
-        raise ShapeError(f"conv2d: weight must have shape (O, C / groups, kh, kw), got {w}")
-    if not isinstance(groups, int) or groups < 1:
-        raise ShapeError(f"conv2d: groups must be a positive int, got {groups!r}")
-    o, per_group, kh, kw = w
-    if x[1] % groups or o % groups:
-        raise ShapeError(f"conv2d: groups={groups} must divide the {x[1]} input channels and the {o} output channels")
-    if x[1] != per_group * groups:
+    op = f"conv{n}d"
+    check_images(x, n, op)
+    if len(w) != n + 2:
+        raise ShapeError(f"{op}: weight must have shape (O, C / groups, {KERNEL[n]}), got {w}")
+    if min(w[2:]) < 1:
+        raise ShapeError(f"{op}: the kernel of weight {w} is empty")
+    check_groups(op, groups, x[1], w[0])
+    if x[1] != w[1] * groups:
         group_text = f" in {groups} groups" if groups > 1 else ""
-        raise ShapeError(
-            f"conv2d: weight of shape {w} takes images of {per_group * groups} channels{group_text}, got {x}"
-        )
-    if bias is not None and bias != (o,):
-        raise ShapeError(f"conv2d: bias must have shape ({o},), one number for each output channel, got {bias}")
-    stride, dilation = pair(stride, "stride", "conv2d"), pair(dilation, "dilation", "conv2d")
-    pads = padding_of(padding, x[2:], (kh, kw), stride, dilation, "conv2d")  # type: ignore[arg-type]
-    window_counts(x[2:], (kh, kw), stride, pads, dilation, "conv2d")  # type: ignore[arg-type]
-    return {"stride": stride, "padding": pads, "dilation": dilation, "groups": groups}
+        raise ShapeError(f"{op}: weight of shape {w} takes images of {w[1] * groups} channels{group_text}, got {x}")
+    check_bias(op, bias, w[0])
+    stride, dilation = ints(stride, n, "stride", op), ints(dilation, n, "dilation", op)
+    pads = padding_of(padding, x[2:], w[2:], stride, dilation, op)
+    window_counts(x[2:], w[2:], stride, pads, dilation, op)
+    return {"stride": stride, "padding": pads, "dilation": dilation, "groups": int(groups)}
 
 
-_apply_conv2d = _conv2d.applier(3)
+_apply = {n: FAMILIES[n].convolve.applier(3) for n in FAMILIES}
+
+
+def _convolution(n: int, x: Any, weight: Any, bias: Any, stride: Any, padding: Any, dilation: Any, groups: Any) -> Any:
+    try:
+        shapes = x.shape, weight.shape, None if bias is None else bias.shape
+    except AttributeError:
+        raise DTypeError(
+            f"conv{n}d: expected tensors or arrays, got {type(x).__name__} and {type(weight).__name__}"
+        ) from None
+    try:
+        static = _plan(n, *shapes, stride, padding, dilation, groups)
+    except TypeError:  # lists are no keys of a cache
+        static = _plan(n, *map(hashable, (*shapes, stride, padding, dilation, groups)))
+    return _apply[n](x, weight, bias, **static)
+
+
+def conv1d(
+    x: Any, weight: Any, bias: Any = None, stride: Any = 1, padding: Any = 0, dilation: Any = 1, groups: int = 1
+) -> Any:
+    """1-D convolution (cross-correlation) of sequences.
+
+    Shapes: x (N, C, L), weight (O, C / groups, k), bias (O,) or ``None`` -> (N, O, OL) with
+    ``OL = (L + before + after - dilation * (k - 1) - 1) // stride + 1``.
+
+    ``padding`` is an int, a pair (before, after), ``"same"`` or ``"valid"``; otherwise as :func:`conv2d`.
+    """
+    return _convolution(1, x, weight, bias, stride, padding, dilation, groups)
 
 
 def conv2d(
@@ -310,74 +331,21 @@ def conv2d(
     ``stride`` and ``dilation`` are ints or pairs (vertical, horizontal). ``padding`` is an int, a pair,
     ``((top, bottom), (left, right))``, ``"valid"`` (none) or ``"same"`` (OH = ceil(H / stride); an odd total has the
     extra row at the bottom, the extra column at the right). ``groups`` splits input and output channels into independent
-    convolutions; ``groups == C`` is depthwise.
+    convolutions; ``groups == C`` is depthwise. Half precision accumulates in float32.
 
-    Raises :class:`ShapeError` where channels, groups, bias or kernel do not fit the images.
+    Raises :class:`ShapeError` where channels, groups, bias or kernel do not fit the images, :class:`DTypeError` for
+    complex images.
     """
-    try:
-        static = _plan(x.shape, weight.shape, None if bias is None else bias.shape, stride, padding, dilation, groups)
-    except TypeError:  # lists are no keys of a cache
-        shapes = tuple(x.shape), tuple(weight.shape), None if bias is None else tuple(bias.shape)
-        static = _plan(*shapes, hashable(stride), hashable(padding), hashable(dilation), groups)
-    return _apply_conv2d(x, weight, bias, **static)
+    return _convolution(2, x, weight, bias, stride, padding, dilation, groups)
 
 
-def conv1d(
-    x: Any, weight: Any, bias: Any = None, stride: int = 1, padding: Any = 0, dilation: int = 1, groups: int = 1
+def conv3d(
+    x: Any, weight: Any, bias: Any = None, stride: Any = 1, padding: Any = 0, dilation: Any = 1, groups: int = 1
 ) -> Any:
-    """1-D convolution of sequences: x (N, C, L), weight (O, C / groups, k), bias (O,) or ``None`` -> (N, O, OL).
+    """3-D convolution (cross-correlation) of volumes.
 
-    ``padding`` is an int, a pair (before, after), ``"same"`` or ``"valid"``; otherwise as :func:`conv2d`, which
-    computes it.
+    Shapes: x (N, C, D, H, W), weight (O, C / groups, kd, kh, kw), bias (O,) or ``None`` -> (N, O, OD, OH, OW).
+    ``stride`` and ``dilation`` are ints or three of them (depth, vertical, horizontal), ``padding`` is that, three pairs
+    (before, after), ``"same"`` or ``"valid"``; otherwise as :func:`conv2d`.
     """
-    if x.ndim != 3 or weight.ndim != 3:
-        raise ShapeError(
-            f"conv1d expects x (N, C, L) and weight (O, C / groups, k), got {tuple(x.shape)} and {tuple(weight.shape)}"
-        )
-    if not isinstance(padding, str):
-        padding = ((0, 0), (padding, padding) if isinstance(padding, int) else tuple(padding))
-    x, weight = x.reshape((*x.shape[:2], 1, x.shape[2])), weight.reshape((*weight.shape[:2], 1, weight.shape[2]))
-    out = conv2d(x, weight, bias, (1, stride), padding, (1, dilation), groups)
-    return out.reshape((*out.shape[:2], out.shape[3]))
-
-
-def conv_transpose2d(
-    x: Any,
-    weight: Any,
-    bias: Any = None,
-    stride: Any = 1,
-    padding: Any = 0,
-    output_padding: Any = 0,
-    dilation: Any = 1,
-    groups: int = 1,
-) -> Any:
-    """Transposed convolution, the adjoint of :func:`conv2d` in its images.
-
-    Shapes: x (N, C, H, W), weight (C, O / groups, kh, kw), bias (O,) or ``None`` -> (N, O, OH, OW) with
-    ``OH = (H - 1) * stride - top - bottom + dilation * (kh - 1) + output_padding + 1``.
-    ``padding`` crops the result: an int, a pair or ``((top, bottom), (left, right))``. ``output_padding`` (int or pair,
-    less than the stride) picks the size among those that the convolution would have mapped to (H, W).
-    """
-    check_images(x.shape, "conv_transpose2d")
-    if weight.ndim != 4 or weight.shape[0] != x.shape[1] or x.shape[1] % groups:
-        raise ShapeError(
-            f"conv_transpose2d: weight of shape {tuple(weight.shape)} does not fit images {tuple(x.shape)} in {groups} "
-            "groups; expected (C, O / groups, kh, kw) with groups dividing C"
-        )
-    stride, dilation = (
-        pair(hashable(stride), "stride", "conv_transpose2d"),
-        pair(hashable(dilation), "dilation", "conv_transpose2d"),
-    )
-    extra = pair(hashable(output_padding), "output_padding", "conv_transpose2d", 0)
-    kernel = tuple(weight.shape[2:])
-    pads = padding_of(hashable(padding), x.shape[2:], kernel, stride, dilation, "conv_transpose2d")
-    if any(e >= s for e, s in zip(extra, stride)):
-        raise ShapeError(f"conv_transpose2d: output_padding {extra} must be less than the stride {stride}")
-    size = tuple(
-        (n - 1) * s - sum(p) + extent(k, d) + e
-        for n, s, p, k, d, e in zip(x.shape[2:], stride, pads, kernel, dilation, extra)
-    )
-    if min(size) < 1:
-        raise ShapeError(f"conv_transpose2d: padding {pads} leaves nothing of the output, whose size would be {size}")
-    out = conv2d_input_grad(x, weight, size=size, stride=stride, padding=pads, dilation=dilation, groups=groups)
-    return out if bias is None else out + bias.reshape((-1, 1, 1))
+    return _convolution(3, x, weight, bias, stride, padding, dilation, groups)

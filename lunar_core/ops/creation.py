@@ -11,8 +11,9 @@ import numpy as np
 
 from .. import backend
 from ..dtypes import as_dtype
+from ..errors import ShapeError
 from ..modes import modes
-from ..tensor import Tensor
+from ..tensor import Tensor, backend_matches
 
 
 def _place(array: np.ndarray, device: str | None, requires_grad: bool) -> Tensor:
@@ -24,33 +25,48 @@ def _dtype(dtype: Any) -> np.dtype:
     return modes.dtype if dtype is None else as_dtype(dtype)
 
 
-def full(shape: Any, value: Any, dtype: Any = None, device: str | None = None, requires_grad: bool = False) -> Tensor:
-    """A tensor of ``shape`` with every element ``value``; ints and bools keep their kind when no dtype is given."""
-    if dtype is None and isinstance(value, (bool, int)):
-        dtype = type(value)
-    return _place(np.full(shape, value, _dtype(dtype)), device, requires_grad)
+def _made(function: Any, *args: Any, **kwargs: Any) -> np.ndarray:
+    """What NumPy's ``function`` makes; arguments that it cannot use are named as ours."""
+    try:
+        array: np.ndarray = function(*args, **kwargs)
+    except (ValueError, TypeError, OverflowError, ZeroDivisionError) as exc:
+        raise ShapeError(f"{function.__name__}{args}: {exc}") from exc
+    return array
+
+
+def full(
+    shape: Any, fill_value: Any, dtype: Any = None, device: str | None = None, requires_grad: bool = False
+) -> Tensor:
+    """A tensor of ``shape`` with every element ``fill_value``; ints, bools and complex numbers keep their kind when no dtype is
+    given.
+    """
+    if dtype is None and isinstance(fill_value, (bool, int)):
+        dtype = type(fill_value)
+    elif dtype is None and isinstance(fill_value, complex):
+        dtype = np.result_type(modes.dtype, np.complex64)
+    return _place(_made(np.full, shape, fill_value, _dtype(dtype)), device, requires_grad)
 
 
 def zeros(shape: Any, dtype: Any = None, device: str | None = None, requires_grad: bool = False) -> Tensor:
     """A tensor of ``shape`` filled with 0."""
-    return _place(np.zeros(shape, _dtype(dtype)), device, requires_grad)
+    return _place(_made(np.zeros, shape, _dtype(dtype)), device, requires_grad)
 
 
 def ones(shape: Any, dtype: Any = None, device: str | None = None, requires_grad: bool = False) -> Tensor:
     """A tensor of ``shape`` filled with 1."""
-    return _place(np.ones(shape, _dtype(dtype)), device, requires_grad)
+    return _place(_made(np.ones, shape, _dtype(dtype)), device, requires_grad)
 
 
 def empty(shape: Any, dtype: Any = None, device: str | None = None) -> Tensor:
     """A tensor of ``shape`` whose values are not set."""
-    return _place(np.empty(shape, _dtype(dtype)), device, False)
+    return _place(_made(np.empty, shape, _dtype(dtype)), device, False)
 
 
 def arange(start: Any, stop: Any = None, step: Any = 1, dtype: Any = None, device: str | None = None) -> Tensor:
     """Values from ``start`` (0 when only one bound is given) up to, not including, ``stop``; ints make int64."""
     if stop is None:
         start, stop = 0, start
-    array = np.arange(start, stop, step)
+    array = _made(np.arange, start, stop, step)
     if dtype is not None:
         array = array.astype(as_dtype(dtype))
     elif array.dtype == np.float64:
@@ -58,32 +74,46 @@ def arange(start: Any, stop: Any = None, step: Any = 1, dtype: Any = None, devic
     return _place(array, device, False)
 
 
-def linspace(start: float, stop: float, num: int, dtype: Any = None, device: str | None = None) -> Tensor:
-    """``num`` evenly spaced values from ``start`` to ``stop``, both included."""
-    return _place(np.linspace(start, stop, num, dtype=_dtype(dtype)), device, False)
+def linspace(
+    start: complex, stop: complex, num: int, dtype: Any = None, device: str | None = None, endpoint: bool = True
+) -> Tensor:
+    """``num`` evenly spaced values from ``start`` to ``stop``, which is left out unless ``endpoint``."""
+    if dtype is None and (isinstance(start, complex) or isinstance(stop, complex)):
+        dtype = np.result_type(modes.dtype, np.complex64)
+    return _place(_made(np.linspace, start, stop, num, endpoint=endpoint, dtype=_dtype(dtype)), device, False)
 
 
-def eye(n: int, m: int | None = None, dtype: Any = None, device: str | None = None) -> Tensor:
-    """The (n, m) matrix with ones on the diagonal; square when ``m`` is left out."""
-    return _place(np.eye(n, m, dtype=_dtype(dtype)), device, False)
+def eye(n: int, m: int | None = None, dtype: Any = None, device: str | None = None, k: int = 0) -> Tensor:
+    """The (n, m) matrix with ones on the ``k``-th diagonal; square when ``m`` is left out."""
+    return _place(_made(np.eye, n, m, k, dtype=_dtype(dtype)), device, False)
 
 
-def _like(x: Any, value: Any, dtype: Any, requires_grad: bool) -> Tensor:
+def _like(x: Any, value: Any, dtype: Any, requires_grad: bool, device: str | None) -> Tensor:
     raw = x.data if isinstance(x, Tensor) else x
-    xp = backend.of(raw).xp
-    return Tensor(xp.full_like(raw, value, dtype=None if dtype is None else as_dtype(dtype)), requires_grad)
+    owner = backend.of(raw)
+    dtype = None if dtype is None else as_dtype(dtype)
+    if device is None or backend_matches(raw, device):
+        return Tensor(owner.xp.full_like(raw, value, dtype=dtype), requires_grad)
+    return _place(np.full(raw.shape, value, dtype or raw.dtype), device, requires_grad)
 
 
-def zeros_like(x: Any, dtype: Any = None, requires_grad: bool = False) -> Tensor:
-    """Zeros of the shape, dtype and device of ``x``."""
-    return _like(x, 0, dtype, requires_grad)
+def zeros_like(x: Any, dtype: Any = None, requires_grad: bool = False, device: str | None = None) -> Tensor:
+    """Zeros of the shape of ``x``, and of its dtype and device unless others are given."""
+    return _like(x, 0, dtype, requires_grad, device)
 
 
-def ones_like(x: Any, dtype: Any = None, requires_grad: bool = False) -> Tensor:
-    """Ones of the shape, dtype and device of ``x``."""
-    return _like(x, 1, dtype, requires_grad)
+def ones_like(x: Any, dtype: Any = None, requires_grad: bool = False, device: str | None = None) -> Tensor:
+    """Ones of the shape of ``x``, and of its dtype and device unless others are given."""
+    return _like(x, 1, dtype, requires_grad, device)
 
 
-def full_like(x: Any, value: Any, dtype: Any = None, requires_grad: bool = False) -> Tensor:
-    """A constant of the shape, dtype and device of ``x``."""
-    return _like(x, value, dtype, requires_grad)
+def empty_like(x: Any, dtype: Any = None, device: str | None = None) -> Tensor:
+    """A tensor of the shape of ``x`` whose values are not set, of its dtype and device unless others are given."""
+    return _like(x, 0, dtype, False, device)  # as fast: the pages are handed out zeroed
+
+
+def full_like(
+    x: Any, fill_value: Any, dtype: Any = None, requires_grad: bool = False, device: str | None = None
+) -> Tensor:
+    """A constant of the shape of ``x``, and of its dtype and device unless others are given."""
+    return _like(x, fill_value, dtype, requires_grad, device)

@@ -12,7 +12,7 @@ import numpy as np
 
 from ..errors import GradientError, ShapeError
 from ..op import OUTPUT, Op, Sample, Spec
-from .common import array, complex_array
+from .common import array, complex_array, speaks_as
 from .complexes import _part_dtype
 from .matrix import adjoint, check_matrix, check_square, checked, float_dtype, float_spec, square
 from .rearrange import diag_embed, diagonal
@@ -45,6 +45,7 @@ _cholesky = Op(
     checked("cholesky", lambda xp, x: xp.linalg.cholesky(x)),
     _cholesky_vjp,
     save=OUTPUT,
+    cast="float32",
     abstract=float_spec,
     # the gradient is that of a Hermitian matrix, which differences of single elements leave: tested by composition
     samples=lambda: [
@@ -102,6 +103,7 @@ _qr = Op(
     checked("qr", lambda xp, x, mode: tuple(xp.linalg.qr(x, mode))),
     _qr_vjp,
     save=(0, OUTPUT),
+    cast="float32",
     abstract=_qr_spec,
     samples=lambda: [
         *[
@@ -190,6 +192,7 @@ _svd = Op(
     checked("svd", lambda xp, x, full_matrices: tuple(xp.linalg.svd(x, full_matrices=full_matrices))),
     _svd_vjp,
     save=OUTPUT,
+    cast="float32",
     abstract=_svd_spec,
     # each pair of singular vectors has a free sign (phase) that every library chooses as it likes: tested by composition
     samples=lambda: [
@@ -261,6 +264,7 @@ _eigh = Op(
     checked("eigh", lambda xp, x, UPLO: tuple(xp.linalg.eigh(x, UPLO))),
     _eigh_vjp,
     save=OUTPUT,
+    cast="float32",
     abstract=lambda x, UPLO: (Spec(x.shape[:-1], _part_dtype(float_dtype(x.dtype))), float_spec(x)),
     # the gradient is that of a Hermitian matrix, which differences of single elements leave: tested by composition
     samples=lambda: [
@@ -290,6 +294,7 @@ def eigh(x: Any, UPLO: str = "L") -> EighResult:
     return EighResult(*_eigh(x, UPLO=UPLO))
 
 
+@speaks_as("eigvalsh")
 def eigvalsh(x: Any, UPLO: str = "L") -> Any:
     """The eigenvalues of Hermitian matrices (..., n, n), ascending: (..., n)."""
     return eigh(x, UPLO)[0]

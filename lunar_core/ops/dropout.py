@@ -7,9 +7,10 @@ from typing import Any
 import numpy as np
 
 from .. import backend
+from ..carried import innermost
 from ..errors import HyperparameterError
 from ..op import Op, Sample, Spec
-from ..tensor import Tensor
+from ..random import drawn
 from .common import array
 
 _STEPS = 1 << 16  # masks are drawn from 16-bit integers, which costs half of drawing floats
@@ -38,6 +39,7 @@ masked = Op(
     _masked_forward,
     lambda F, g, mask, need, scale: (F.masked(g, mask, scale=scale), None),
     save=1,
+    elementwise=True,
     abstract=lambda x, mask, scale: Spec(x.shape, x.dtype),
     samples=_masked_samples,
     doc="``x * mask * scale`` with a mask of bools, which broadcasts to ``x`` and is kept as bytes.",
@@ -53,8 +55,8 @@ def draw_mask(
     ``shape`` (default: of ``x``) in C order, whatever the memory order of ``x``. On a device one number is drawn from
     ``generator`` and seeds the device's own.
     """
-    raw = x.data if isinstance(x, Tensor) else x
-    shape = tuple(raw.shape) if shape is None else tuple(shape)
+    raw = innermost(x)
+    shape, wrapped = drawn(x.shape if shape is None else shape)
     threshold = min(max(round(rate * _STEPS), 1), _STEPS - 1)
     xp = backend.of(raw).xp
     if xp is np:
@@ -62,7 +64,7 @@ def draw_mask(
     else:
         seed = int(generator.integers(0, 1 << 63))
         mask = xp.random.default_rng(seed).integers(0, _STEPS, shape, dtype=np.uint16) >= threshold
-    return mask, _STEPS / (_STEPS - threshold)
+    return wrapped(mask), _STEPS / (_STEPS - threshold)
 
 
 def dropout(x: Any, rate: float, generator: np.random.Generator) -> Any:

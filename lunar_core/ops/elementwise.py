@@ -12,9 +12,17 @@ from typing import Any
 import numpy as np
 
 from ..op import OUTPUT, Op, Sample
-from .common import array, binary, complex_array, elementwise_spec, unary
+from .common import array, binary, complex_array, elementwise_spec, keeps_half, speaks_as, unary
 
 BOOL = elementwise_spec(dtype=bool)
+# steep, or with a narrow range of good arguments: half precision would lose the result
+_IN_FLOAT32 = frozenset(
+    "exp exp2 expm1 log log2 log10 log1p logaddexp power reciprocal sinh cosh tan arcsin arccos arccosh arctanh".split()
+)
+
+
+def _cast_of(name: str) -> str | None:
+    return "float32" if name in _IN_FLOAT32 else None
 
 
 def _two(name: str, ufunc: np.ufunc, vjp: Any, save: Any, samples: Any, doc: str) -> Op:
@@ -24,6 +32,8 @@ def _two(name: str, ufunc: np.ufunc, vjp: Any, save: Any, samples: Any, doc: str
         vjp,
         save=save,
         broadcasts=True,
+        elementwise=True,
+        cast=_cast_of(name),
         abstract=elementwise_spec(ufunc),
         samples=samples,
         doc=doc,
@@ -31,7 +41,17 @@ def _two(name: str, ufunc: np.ufunc, vjp: Any, save: Any, samples: Any, doc: str
 
 
 def _one(name: str, ufunc: np.ufunc, vjp: Any, save: Any, samples: Any, doc: str) -> Op:
-    return Op(name, ufunc.__name__, vjp, save=save, abstract=elementwise_spec(ufunc), samples=samples, doc=doc)
+    return Op(
+        name,
+        ufunc.__name__,
+        vjp,
+        save=save,
+        elementwise=True,
+        cast=_cast_of(name),
+        abstract=elementwise_spec(ufunc),
+        samples=samples,
+        doc=doc,
+    )
 
 
 def _holomorphic(rule: Any) -> Any:
@@ -141,6 +161,8 @@ rsqrt = Op(
     lambda xp, x: 1 / xp.sqrt(x),
     _holomorphic(lambda F, g, y, need: (g * -0.5 * y * y * y,)),
     save=OUTPUT,
+    cast="float32",
+    elementwise=True,
     abstract=elementwise_spec(np.sqrt),
     samples=unary(0.1, 4),
     doc="``1 / sqrt(x)``.",
@@ -150,7 +172,12 @@ cbrt = _one(
     "Real cube root.",
 )  # fmt: skip
 floor_divide = _two(
-    "floor_divide", np.floor_divide, None, (), binary(second=(0.5, 2.0), grad=False), "``x // y``, rounded down."
+    "floor_divide",
+    np.floor_divide,
+    lambda F, g, saved, need: tuple(g * 0 if needed else None for needed in need),
+    (),
+    binary(second=(0.5, 2.0), grad=False),
+    "``x // y``, rounded down; its slope is 0.",
 )
 remainder = _two(
     "remainder",
@@ -282,20 +309,37 @@ def _inside(F: Any, x: Any, low: Any, high: Any) -> Any:
 
 _clip = Op(
     "clip",
-    lambda xp, x, low, high: xp.clip(x, low, high),
+    keeps_half(lambda xp, x, low, high: xp.clip(x, low, high)),
     lambda F, g, x, need, low, high: (g * _inside(F, x, low, high),),
     save=0,
+    elementwise=True,
     abstract=lambda x, low, high: x,
     samples=_clip_samples,
     doc="Values limited to [low, high].",
 )
 
 
-def clip(x: Any, low: float | None = None, high: float | None = None) -> Any:
-    """``x`` limited to ``[low, high]``; either bound may be ``None``. The slope is 1 inside, bounds included, else 0."""
+@speaks_as("clip")
+def clip(x: Any, low: Any = None, high: Any = None) -> Any:
+    """``x`` limited to ``[low, high]``; either bound may be ``None``. The slope is 1 inside, bounds included, else 0.
+
+    Bounds are numbers, or arrays that broadcast with ``x``; the gradient then flows to the bound where it holds and
+    :func:`maximum`'s rule for ties applies.
+    """
     if low is None and high is None:
         return +x
+    if hasattr(low, "ndim") or hasattr(high, "ndim"):
+        x = x if low is None else maximum(x, low)
+        return x if high is None else minimum(x, high)
     return _clip(x, low=low, high=high)
+
+
+def _where_forward(xp: Any, condition: Any, x: Any, y: Any) -> Any:
+    if type(x) is float:  # a number is weak beside bfloat16 too
+        x = y.dtype.type(x) if getattr(y, "dtype", condition.dtype).kind == "V" else x
+    elif type(y) is float:
+        y = x.dtype.type(y) if x.dtype.kind == "V" else y
+    return xp.where(condition, x, y)
 
 
 def _where_samples() -> list[Sample]:
@@ -313,7 +357,7 @@ def _where_samples() -> list[Sample]:
 
 where = Op(
     "where",
-    lambda xp, condition, x, y: xp.where(condition, x, y),
+    _where_forward,
     lambda F, g, condition, need: (
         None,
         F.where(condition, g, 0) if need[1] else None,
@@ -321,6 +365,8 @@ where = Op(
     ),
     save=0,
     broadcasts=True,
+    cast="promote",
+    elementwise=True,
     abstract=lambda c, x, y: elementwise_spec(np.add)(x, y)._replace(
         shape=np.broadcast_shapes(*[getattr(v, "shape", ()) for v in (c, x, y)])
     ),
@@ -329,6 +375,7 @@ where = Op(
 )
 
 
+@speaks_as("lerp")
 def lerp(start: Any, end: Any, weight: Any) -> Any:
     """``start + weight * (end - start)``, broadcasting; ``weight`` is a number or an array, also outside [0, 1]."""
     return start + weight * (end - start)
@@ -338,7 +385,16 @@ def lerp(start: Any, end: Any, weight: Any) -> Any:
 
 
 def _test(name: str, doc: str, samples: Any = None) -> Op:
-    return Op(name, name, None, broadcasts=True, abstract=BOOL, samples=samples or binary(grad=False), doc=doc)
+    return Op(
+        name,
+        name,
+        None,
+        broadcasts=True,
+        elementwise=True,
+        abstract=BOOL,
+        samples=samples or binary(grad=False),
+        doc=doc,
+    )
 
 
 equal = _test("equal", "``x == y``.")
@@ -369,6 +425,7 @@ rint = Op(
     "rint",
     "rint",
     lambda F, g, saved, need: (g * 0,),
+    elementwise=True,
     abstract=elementwise_spec(np.rint),
     samples=unary(-3, 3, avoid=(-2.5, -1.5, -0.5, 0.5, 1.5, 2.5), torch=lambda t, x: t.round(x)),
     doc="The nearest integer; halves go to the even one.",
@@ -400,6 +457,7 @@ cast = Op(
     "cast",
     _cast_forward,
     lambda F, g, saved, need, dtype: (g,),  # the engine converts to the input's dtype
+    jvp="linear",
     abstract=lambda x, dtype: x._replace(dtype=np.dtype(dtype)),
     samples=lambda: [
         Sample((array(0, (2, 3)),), {"dtype": np.dtype(np.float64)}, torch=lambda t, x: x.to(t.float64)),
@@ -427,6 +485,7 @@ to_device = Op(
     _to_device_forward,
     _to_device_vjp,
     save=0,
+    jvp="linear",
     abstract=lambda x, device: x,
     samples=[Sample((array(0, (2, 3)),), {"device": "cpu"}, torch=lambda t, x: x.to("cpu"))],
     doc="A copy on another device; the gradient travels back.",

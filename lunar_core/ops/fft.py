@@ -17,7 +17,7 @@ from ..errors import DTypeError, ShapeError
 from ..modes import modes
 from ..op import Op, Sample, Shape, Spec
 from ..tensor import Tensor
-from .common import array, complex_array, normalize_axis
+from .common import array, complex_array, normalize_axis, speaks_as
 from .complexes import _part_dtype
 from .elementwise import conjugate
 from .rearrange import roll
@@ -57,6 +57,7 @@ _c2c: Op = Op(
     "fft_c2c",
     _c2c_forward,
     lambda F, g, saved, need, axes, norm, inverse: (_c2c(g, axes=axes, norm=_DUAL[norm], inverse=not inverse),),
+    jvp="linear",
     abstract=lambda x, axes, norm, inverse: Spec(x.shape, _complex(x.dtype)),
     samples=_c2c_samples,
     doc="Fourier transform of complex values over axes, forward or inverse.",
@@ -82,6 +83,7 @@ _r2c = Op(
     lambda xp, x, axis, norm: xp.fft.rfft(x, axis=axis, norm=norm),
     _r2c_vjp,
     save=Shape(0),
+    jvp="linear",
     abstract=lambda x, axis, norm: Spec(
         tuple(n // 2 + 1 if i == axis else n for i, n in enumerate(x.shape)), _complex(x.dtype)
     ),
@@ -104,6 +106,7 @@ _c2r = Op(
     "fft_c2r",
     lambda xp, x, n, axis, norm: xp.fft.irfft(x, n, axis=axis, norm=norm),
     _c2r_vjp,
+    jvp="linear",
     abstract=lambda x, n, axis, norm: Spec(
         tuple(n if i == axis else size for i, size in enumerate(x.shape)), np.fft.irfft(np.ones(2, x.dtype)).dtype
     ),
@@ -132,6 +135,8 @@ def _resize(x: Any, axis: int, n: int | None, op: str) -> Any:
     size = x.shape[axis]
     if n is None:
         n = size
+    if not isinstance(n, (int, np.integer)):
+        raise ShapeError(f"{op}: the length of axis {axis} must be an int, got {n!r}")
     if n < 1:
         raise ShapeError(f"{op}: the length of axis {axis} must be at least 1, got {n}")
     if n < size:
@@ -247,21 +252,25 @@ def irfftn(x: Any, s: Sequence[int] | None = None, axes: Sequence[int] | None = 
     return _irfft(x, sizes[-1], axes[-1], norm, "irfftn")
 
 
+@speaks_as("rfft2")
 def rfft2(x: Any, s: Sequence[int] | None = None, axes: Sequence[int] = (-2, -1), norm: str | None = None) -> Any:
     """:func:`rfftn` over two axes."""
     return rfftn(x, s, axes, norm)
 
 
+@speaks_as("irfft2")
 def irfft2(x: Any, s: Sequence[int] | None = None, axes: Sequence[int] = (-2, -1), norm: str | None = None) -> Any:
     """:func:`irfftn` over two axes."""
     return irfftn(x, s, axes, norm)
 
 
+@speaks_as("hfft")
 def hfft(x: Any, n: int | None = None, axis: int = -1, norm: str | None = None) -> Any:
     """Fourier transform of values whose spectrum is real, given by their non-negative half: the counterpart of rfft."""
     return irfft(conjugate(x), n, axis, _DUAL[_norm(norm, "hfft")])
 
 
+@speaks_as("ihfft")
 def ihfft(x: Any, n: int | None = None, axis: int = -1, norm: str | None = None) -> Any:
     """The inverse of :func:`hfft`: the non-negative half of what has the real spectrum ``x``."""
     return conjugate(rfft(x, n, axis, _DUAL[_norm(norm, "ihfft")]))

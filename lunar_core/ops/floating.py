@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from ..errors import DTypeError, HyperparameterError
 from ..op import Op, Sample
 from .common import array, binary, elementwise_spec, unary
 from .elementwise import cast, rint
@@ -29,6 +30,7 @@ copysign = Op(
     _copysign_vjp,
     save=(0, 1),
     broadcasts=True,
+    elementwise=True,
     abstract=elementwise_spec(np.copysign),
     samples=_apart,
     doc="The magnitude of ``x`` with the sign of ``y``, the sign of a zero included; 0 has slope 0.",
@@ -38,9 +40,27 @@ signbit = Op(
     "signbit",
     "signbit",
     None,
+    elementwise=True,
     abstract=elementwise_spec(dtype=bool),
     samples=unary(-1, 1, grad=False),
     doc="Whether the sign is negative, that of -0.0 included.",
+)
+
+
+def _torch_nextafter(t: Any, x: Any, y: Any) -> Any:
+    """PyTorch's, which has no derivative, with the slope of ``x``."""
+    return x + (t.nextafter(x, t.as_tensor(y, dtype=x.dtype)) - x).detach()
+
+
+nextafter = Op(
+    "nextafter",
+    "nextafter",
+    lambda F, g, saved, need: (g, g * 0 if need[1] else None),
+    broadcasts=True,
+    elementwise=True,
+    abstract=elementwise_spec(np.nextafter),
+    samples=binary(torch=_torch_nextafter),
+    doc="The next number after ``x`` towards ``y`` that the dtype has; the slope is that of ``x``.",
 )
 
 
@@ -57,6 +77,7 @@ _nan_to_num = Op(
     lambda xp, x, nan, posinf, neginf: xp.nan_to_num(x, nan=nan, posinf=posinf, neginf=neginf),
     lambda F, g, x, need, nan, posinf, neginf: (F.where(F.isfinite(x), g, 0.0),),
     save=0,
+    elementwise=True,
     abstract=lambda x, nan, posinf, neginf: x,
     samples=_nan_to_num_samples,
     doc="NaN and infinities replaced by numbers.",
@@ -77,6 +98,8 @@ def round_(x: Any, decimals: int = 0) -> Any:
     As in NumPy, the number is scaled, rounded and scaled back. The slope is 0. Integers come back as they are for
     ``decimals`` >= 0.
     """
+    if not isinstance(decimals, (int, np.integer)):
+        raise DTypeError(f"round: decimals must be an int, got {decimals!r}")
     if x.dtype.kind in "biu" and decimals >= 0:
         return x
     if not decimals:
@@ -103,6 +126,8 @@ _isclose = Op(
     "isclose",
     lambda xp, x, y, rtol, atol, equal_nan: xp.isclose(x, y, rtol=rtol, atol=atol, equal_nan=equal_nan),
     None,
+    broadcasts=True,
+    elementwise=True,
     abstract=elementwise_spec(dtype=bool),
     samples=_isclose_samples,
     doc="Whether two values differ by at most ``atol + rtol * |y|``.",
@@ -111,4 +136,6 @@ _isclose = Op(
 
 def isclose(x: Any, y: Any, rtol: float = 1e-5, atol: float = 1e-8, equal_nan: bool = False) -> Any:
     """Where ``|x - y| <= atol + rtol * |y|``; equal infinities are close, NaN only under ``equal_nan``."""
+    if rtol < 0 or atol < 0:
+        raise HyperparameterError(f"isclose: rtol and atol must be >= 0, got {rtol} and {atol}")
     return _isclose(x, y, rtol=rtol, atol=atol, equal_nan=equal_nan)

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from .. import backend
+from ..carried import innermost
 from ..errors import DTypeError, IndexingError, ShapeError
 from ..op import Op, Sample, Shape, Spec
 from ..tensor import Tensor, _raw
@@ -51,6 +52,7 @@ getitem = Op(
     _getitem_forward,
     lambda F, g, shape, need, index: (index_scatter(g, shape=shape, index=index),),
     save=Shape(0),
+    jvp="linear",
     abstract=_index_spec,
     samples=_index_samples(
         (3, 4),
@@ -87,6 +89,7 @@ index_scatter: Op = Op(
     "index_scatter",
     _scatter_forward,
     lambda F, g, saved, need, shape, index: (getitem(g, index=index),),
+    jvp="linear",
     abstract=lambda g, shape, index: Spec(shape, g.dtype),
     samples=[
         Sample((array(0, (2, 4)),), {"shape": (3, 4), "index": slice(0, 2)}),
@@ -94,54 +97,6 @@ index_scatter: Op = Op(
     ],
     doc="Zeros of a shape with values added at an index: the adjoint of reading there.",
 )
-
-
-def at(x: Any) -> At:
-    """``x.at[index].set(value)`` and ``.add(value)``: writing that gives a new tensor and stays in the graph."""
-    return At(x)
-
-
-class At:
-    """The first half of ``x.at[index].set(value)``."""
-
-    def __init__(self, x: Any) -> None:
-        self._x = x
-
-    def __getitem__(self, index: Any) -> AtIndex:
-        return AtIndex(self._x, _raw(index))
-
-
-class AtIndex:
-    """The places of ``x`` that ``set`` and ``add`` write."""
-
-    def __init__(self, x: Any, index: Any) -> None:
-        self._x = x
-        self._index = index
-
-    def set(self, value: Any) -> Any:
-        """A copy of ``x`` with ``value``, which broadcasts, at these places; repeated places take the last value."""
-        return _index_put(self._x, _broadcast_value(self._x, self._index, value), index=self._index)
-
-    def add(self, value: Any) -> Any:
-        """A copy of ``x`` with ``value`` added at these places; repeated places add up."""
-        value = _broadcast_value(self._x, self._index, value)
-        return self._x + index_scatter(value, shape=tuple(self._x.shape), index=self._index)
-
-
-def _broadcast_value(x: Any, index: Any, value: Any) -> Any:
-    from .shape import broadcast_to
-
-    shape = _index_spec(Spec(tuple(x.shape), x.dtype), index).shape
-    if not isinstance(value, Tensor):
-        raw = x.data if isinstance(x, Tensor) else x
-        owner = backend.of(raw)
-        if not backend.is_array(value):
-            value = owner.from_numpy(np.asarray(value, x.dtype), owner.device_of(raw))
-        value = Tensor(value)
-    try:
-        return broadcast_to(value, shape)
-    except ShapeError as exc:
-        raise ShapeError(f"x.at[...]: value of shape {value.shape} does not fit the indexed shape {shape}") from exc
 
 
 def _index_put_forward(xp: Any, x: Any, value: Any, index: Any) -> Any:
@@ -159,6 +114,8 @@ _index_put = Op(
     "index_put",
     _index_put_forward,
     _index_put_vjp,
+    cast="promote",
+    jvp="linear",
     abstract=lambda x, value, index: x,
     samples=[
         Sample((array(0, (3, 4)), array(1, (2, 4))), {"index": slice(1, 3)}),
@@ -211,6 +168,7 @@ _take_along_axis = Op(
     _take_along_forward,
     _along_axis_vjp,
     save=(1, Shape(0)),
+    jvp="linear",
     abstract=lambda x, indices, axis: Spec(indices.shape, x.dtype),
     samples=[
         Sample((array(0, (2, 3)), _indices_sample()), {"axis": 1}, torch=lambda t, x, i: t.take_along_dim(x, i, 1)),
@@ -219,7 +177,7 @@ _take_along_axis = Op(
 )
 
 
-def take_along_axis(x: Any, indices: Any, axis: int) -> Any:
+def take_along_axis(x: Any, indices: Any, axis: int = -1) -> Any:
     """``x`` picked along ``axis`` by ``indices``, which has as many axes as ``x`` (NumPy's take_along_axis).
 
     The other axes broadcast.
@@ -271,6 +229,7 @@ scatter_along_axis = Op(
     _scatter_along_forward,
     lambda F, g, indices, need, shape, axis: (_take_along_axis(g, indices, axis=axis), None),
     save=1,
+    jvp="linear",
     abstract=lambda g, indices, shape, axis: Spec(shape, g.dtype),
     samples=[Sample((array(0, (2, 2)), _indices_sample()), {"shape": (2, 3), "axis": 1})],
     doc="Zeros of a shape with values added along an axis: the adjoint of take_along_axis.",
@@ -303,6 +262,7 @@ _embedding = Op(
     _embedding_forward,
     _embedding_vjp,
     save=(1, Shape(0)),
+    jvp="linear",
     abstract=lambda weight, indices: Spec((*indices.shape, weight.shape[1]), weight.dtype),
     samples=[
         Sample((array(0, (5, 3)), np.array([[0, 4], [2, 2]])), torch=lambda t, w, i: t.nn.functional.embedding(i, w)),
@@ -334,6 +294,7 @@ embedding_grad = Op(
     _embedding_grad_forward,
     lambda F, g, indices, need, rows: (_embedding(g, indices), None),
     save=1,
+    jvp="linear",
     abstract=lambda g, indices, rows: Spec((rows, g.shape[-1]), g.dtype),
     samples=[Sample((array(0, (2, 2, 3)), np.array([[0, 4], [2, 2]])), {"rows": 5})],
     doc="Rows added up by index: the adjoint of embedding.",
@@ -343,6 +304,8 @@ embedding_grad = Op(
 def embedding(indices: Any, weight: Any) -> Any:
     """Rows of ``weight`` (rows, width) at integer ``indices`` (...): result (..., width)."""
     check_integers(indices, "embedding")
+    if weight.ndim != 2:
+        raise ShapeError(f"embedding: the table must have two axes, (rows, width), got shape {tuple(weight.shape)}")
     return _embedding(weight, indices)
 
 
@@ -350,8 +313,9 @@ def one_hot(indices: Any, classes: int, dtype: Any = np.float32) -> Any:
     """Vectors with a 1 at the index and 0 elsewhere: ``indices`` (...) -> (..., classes)."""
     check_integers(indices, "one_hot")
     raw = indices.data if isinstance(indices, Tensor) else indices
-    xp = backend.of(raw).xp
-    if raw.size and (int(raw.min()) < 0 or int(raw.max()) >= classes):
-        raise IndexingError(f"one_hot: indices span {int(raw.min())}..{int(raw.max())}, expected 0..{classes - 1}")
+    known = innermost(indices)
+    xp = backend.of(known).xp
+    if known.size and (int(known.min()) < 0 or int(known.max()) >= classes):
+        raise IndexingError(f"one_hot: indices span {int(known.min())}..{int(known.max())}, expected 0..{classes - 1}")
     out = (raw[..., None] == xp.arange(classes)).astype(dtype)
     return Tensor(out) if isinstance(indices, Tensor) else out

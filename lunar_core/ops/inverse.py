@@ -12,6 +12,7 @@ import numpy as np
 
 from ..errors import ShapeError
 from ..op import OUTPUT, Op, Sample, Spec
+from ..tensor import _raw
 from .common import array, complex_array
 from .complexes import _part_dtype
 from .matrix import adjoint, check_matrix, check_square, checked, float_dtype, float_spec, square, squares
@@ -29,6 +30,7 @@ _inv = Op(
     checked("inv", lambda xp, x: xp.linalg.inv(x)),
     _inv_vjp,
     save=OUTPUT,
+    cast="float32",
     abstract=float_spec,
     samples=squares("inv"),
     doc="Inverse of square matrices.",
@@ -58,6 +60,7 @@ _solve = Op(
     _solve_vjp,
     save=(0, OUTPUT),
     broadcasts=True,
+    cast="float32",
     abstract=_solve_spec,
     samples=lambda: [
         Sample((square(i, *a, complex=c), array(i + 9, b)), torch=lambda t, a, b: t.linalg.solve(a, b.to(a.dtype)))
@@ -136,6 +139,7 @@ _det = Op(
     lambda xp, x: xp.linalg.det(x),
     lambda F, g, x, need: (F.expand_dims(g, (-2, -1)) * cofactors(x),),
     save=0,
+    cast="float32",
     abstract=lambda x: Spec(x.shape[:-2], float_dtype(x.dtype)),
     samples=lambda: [
         *squares("det")(),
@@ -173,6 +177,7 @@ _slogdet = Op(
     _slogdet_forward,
     _slogdet_vjp,
     save=(0, OUTPUT),
+    cast="float32",
     abstract=lambda x: (
         Spec(x.shape[:-2], float_dtype(x.dtype)),
         Spec(x.shape[:-2], _part_dtype(float_dtype(x.dtype))),
@@ -238,20 +243,22 @@ _pinv = Op(
     checked("pinv", _pinv_forward),
     _pinv_vjp,
     save=(0, OUTPUT),
+    cast="float32",
     abstract=lambda x, rtol: Spec((*x.shape[:-2], x.shape[-1], x.shape[-2]), float_dtype(x.dtype)),
     samples=_pinv_samples,
     doc="Moore-Penrose pseudo-inverse.",
 )
 
 
-def pinv(x: Any, rtol: float | None = None) -> Any:
+def pinv(x: Any, rtol: Any = None) -> Any:
     """The Moore-Penrose pseudo-inverse of matrices: (..., m, n) -> (..., n, m).
 
     Singular values of at most ``rtol`` times the largest one count as 0; the default is ``max(m, n)`` times the machine
-    epsilon, as in PyTorch and the array API standard. The gradient holds while the rank stays the same.
+    epsilon, as in PyTorch and the array API standard. An array gives one for each matrix. The gradient holds while the rank stays the same.
     """
     check_matrix(x, "pinv")
-    return _pinv(_floating(x), rtol=rtol)
+    rtol = _raw(rtol)
+    return _pinv(_floating(x), rtol=rtol[..., None] if getattr(rtol, "ndim", 0) else rtol)
 
 
 def _floating(x: Any) -> Any:
@@ -300,6 +307,7 @@ _lstsq = Op(
     _lstsq_vjp,
     save=(0, 1, OUTPUT),
     broadcasts=True,
+    cast="float32",
     abstract=_lstsq_spec,
     samples=lambda: [
         Sample((array(0, (5, 3)), array(1, (5, 2))), {"rcond": None}, torch=_torch_lstsq),

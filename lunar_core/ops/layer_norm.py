@@ -17,15 +17,17 @@ from ..tensor import Tensor
 from .common import array
 from .normalization import single, statistics_dtype
 
+_BLOCK = 1 << 17  # numbers in a block of rows
 
-def _row_dots(xp: Any, a: Any, b: Any) -> Any:
+
+def row_dots(xp: Any, a: Any, b: Any) -> Any:
     """Row by row products summed: (R, D), (R, D) -> (R, 1)."""
     if xp is np:
         return np.vecdot(a, b)[:, None]
     return (a * b).sum(axis=1, keepdims=True)
 
 
-def _row_means(xp: Any, a: Any) -> Any:
+def row_means(xp: Any, a: Any) -> Any:
     """(R, D) -> (R, 1)."""
     width = a.shape[1]
     if a.dtype.char in "fd" and width <= 4096:  # longer rows keep NumPy's pairwise sum, which rounds less
@@ -33,25 +35,35 @@ def _row_means(xp: Any, a: Any) -> Any:
     return a.mean(axis=1, keepdims=True)
 
 
-def _normalized_rows(xp: Any, x: Any, axes: int, eps: float) -> tuple[Any, Any]:
-    """Rows with mean 0 and variance 1, a new array, and one over each one's standard deviation."""
-    width = math.prod(x.shape[x.ndim - axes :])
-    rows = single(x).reshape(-1, width)
-    out = rows - _row_means(xp, rows)
-    var = _row_dots(xp, out, out)
-    var /= width
+def row_blocks(xp: Any, rows: int, width: int) -> list[slice]:
+    """Blocks of rows for a kernel of many steps, so that what it works on stays in the core's cache; one on a device."""
+    size = max(1, _BLOCK // max(width, 1)) if xp is np else max(rows, 1)
+    return [slice(start, min(start + size, rows)) for start in range(0, rows, size)]
+
+
+def _normalize(xp: Any, rows: Any, eps: float, out: Any) -> Any:
+    """Rows with mean 0 and variance 1 into ``out``; gives one over each one's standard deviation."""
+    xp.subtract(rows, row_means(xp, rows), out=out)
+    var = row_dots(xp, out, out)
+    var /= rows.shape[1]
     var += eps
     rstd = 1 / xp.sqrt(var)
     out *= rstd
-    return out, rstd
+    return rstd
 
 
 def _layer_norm_forward(xp: Any, x: Any, weight: Any, bias: Any, axes: int, eps: float) -> Any:
-    out, _ = _normalized_rows(xp, x, axes, eps)
-    if weight is not None:
-        out *= weight.reshape(-1)
-    if bias is not None:
-        out += bias.reshape(-1)
+    width = math.prod(x.shape[x.ndim - axes :])
+    rows = single(x).reshape(-1, width)
+    out = xp.empty(rows.shape, rows.dtype)
+    weight, bias = (None if v is None else v.reshape(-1) for v in (weight, bias))
+    for block in row_blocks(xp, *rows.shape):
+        part = out[block]
+        _normalize(xp, rows[block], eps, part)
+        if weight is not None:
+            part *= weight
+        if bias is not None:
+            part += bias
     return out.reshape(x.shape).astype(x.dtype, copy=False)
 
 
@@ -85,22 +97,31 @@ def _layer_norm_by_ops(F: Any, g: Any, x: Any, weight: Any, axes: int, eps: floa
 def _layer_norm_grad_forward(
     xp: Any, g: Any, x: Any, weight: Any, axes: int, eps: float, affine: bool
 ) -> tuple[Any, ...]:
-    normed, rstd = _normalized_rows(xp, x, axes, eps)
-    rows, width = normed.shape
-    g = single(g).reshape(rows, width)
-    gn = g * (1 if weight is None else weight.reshape(-1))
-    params: tuple[Any, ...] = ()
-    if affine:
-        ones, tail = xp.ones(rows, normed.dtype), x.shape[x.ndim - axes :]
-        params = (ones.dot(g * normed).reshape(tail), ones.dot(g).reshape(tail))
-    mean = _row_means(xp, gn)
-    along = _row_dots(xp, gn, normed)
-    along /= width
-    normed *= along
-    gn -= normed
-    gn -= mean
-    gn *= rstd
-    return (gn.reshape(x.shape).astype(x.dtype, copy=False), *params)
+    tail = x.shape[x.ndim - axes :]
+    width = math.prod(tail)
+    rows, g = single(x).reshape(-1, width), single(g).reshape(-1, width)
+    out = xp.empty(rows.shape, rows.dtype)
+    weight = xp.ones(width, rows.dtype) if weight is None else single(weight).reshape(-1)
+    average = (weight / width)[:, None]
+    blocks = row_blocks(xp, *rows.shape)
+    scratch = xp.empty((blocks[0].stop if blocks else 0, width), rows.dtype)
+    gw, gb = xp.zeros((2, width), rows.dtype)
+    for block in blocks:
+        gi, part = g[block], out[block]
+        normed = scratch[: part.shape[0]]
+        rstd = _normalize(xp, rows[block], eps, normed)
+        xp.multiply(gi, normed, out=part)
+        if affine:
+            ones = xp.ones(part.shape[0], rows.dtype)
+            gw += ones.dot(part)
+            gb += ones.dot(gi)
+        normed *= part.dot(average)
+        normed += gi.dot(average)
+        xp.multiply(gi, weight, out=part)
+        part -= normed
+        part *= rstd
+    params = (gw.reshape(tail), gb.reshape(tail)) if affine else ()
+    return (out.reshape(x.shape).astype(x.dtype, copy=False), *params)
 
 
 def _layer_norm_cases() -> list[tuple[tuple[Any, ...], int]]:
@@ -146,6 +167,7 @@ _layer_norm = Op(
     _layer_norm_vjp,
     save=(0, 1, Shape(2)),
     heavy=True,
+    cast="float32",
     abstract=lambda x, weight, bias, axes, eps: x,
     samples=_layer_norm_samples,
     doc="Normalisation of each sample over trailing axes.",

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
 
 from ..errors import ShapeError
 from ..op import INPUTS, Op, Sample, Spec
-from .common import array, wide
+from .common import array, complex_array, speaks_as, wide
 
 
 def _h(F: Any, x: Any) -> Any:
@@ -17,7 +18,15 @@ def _h(F: Any, x: Any) -> Any:
     return F.conjugate(x) if x.dtype.kind == "c" else x
 
 
+def _in_single(forward: Any, xp: Any, arrays: Any, **static: Any) -> Any:
+    """Half-precision products computed in float32, which BLAS knows, and rounded once."""
+    dtype = np.result_type(*[a.dtype for a in arrays if a is not None])
+    return forward(xp, *[a if a is None else a.astype(np.float32) for a in arrays], **static).astype(dtype)
+
+
 def _matmul_forward(xp: Any, x: Any, y: Any) -> Any:
+    if x.itemsize == 2 and wide(x.dtype):
+        return _in_single(_matmul_forward, xp, (x, y))
     if x.ndim == 2 and y.ndim == 2:
         return x.dot(y)  # the same BLAS call at a third of matmul's overhead
     return xp.matmul(x, y)
@@ -42,14 +51,18 @@ def _matmul_vjp(F: Any, g: Any, saved: Any, need: Any) -> Any:
         gx = F.matmul(g, _h(F, y))
     if need[1]:
         if y.ndim == 2 and x.ndim > 2:  # one product over all leading axes instead of a sum of small ones
-            x = x.reshape((-1, x.shape[-1]))
-            g = g.reshape((-1, g.shape[-1]))
+            x, g = _rows(x), _rows(g)
         gy = F.matmul(_h(F, x), g)
     return gx, gy
 
 
 def _conj(F: Any, x: Any) -> Any:
     return F.conjugate(x) if x.dtype.kind == "c" else x
+
+
+def _rows(x: Any) -> Any:
+    """All axes but the last as one; sizes of 0 leave no room for a -1."""
+    return x.reshape((math.prod(x.shape[:-1]), x.shape[-1]))
 
 
 def _matmul_spec(x: Spec, y: Spec) -> Spec:
@@ -66,7 +79,8 @@ def _matmul_samples() -> list[Sample]:
         ((3,), (2, 3, 2)), ((2, 2, 3), (3,)), ((0, 3), (3, 2)),
     ]  # fmt: skip
     samples = [Sample((array(i, a), array(i + 40, b))) for i, (a, b) in enumerate(shapes)]
-    return [*samples, Sample((array(30, (3, 2)).T, array(31, (4, 3)).T))]
+    empty = Sample((array(32, (2, 3, 0)), array(33, (0, 2))))
+    return [*samples, empty, Sample((array(30, (3, 2)).T, array(31, (4, 3)).T))]
 
 
 matmul = Op(
@@ -76,6 +90,8 @@ matmul = Op(
     save=(0, 1),
     broadcasts=True,
     heavy=True,
+    cast="low",
+    jvp="multilinear",
     abstract=_matmul_spec,
     samples=_matmul_samples,
     doc="``x @ y``: matrix product of the last two axes; leading axes broadcast, 1-D arrays are vectors.",
@@ -83,10 +99,12 @@ matmul = Op(
 
 
 def _linear_forward(xp: Any, x: Any, weight: Any, bias: Any) -> Any:
+    if x.itemsize == 2 and wide(x.dtype):
+        return _in_single(_linear_forward, xp, (x, weight, bias))
     if x.ndim == 2:
         out = x.dot(weight.T)
     else:
-        out = x.reshape(-1, x.shape[-1]).dot(weight.T).reshape(*x.shape[:-1], weight.shape[0])
+        out = _rows(x).dot(weight.T).reshape(*x.shape[:-1], weight.shape[0])
     if bias is not None:
         out += bias
     return out
@@ -95,14 +113,13 @@ def _linear_forward(xp: Any, x: Any, weight: Any, bias: Any) -> Any:
 def _linear_vjp(F: Any, g: Any, saved: Any, need: Any) -> Any:
     x, weight = saved
     if g.ndim != 2:
-        flat = g.reshape((-1, g.shape[-1]))
-        x2 = x.reshape((-1, x.shape[-1]))
+        flat, x2 = _rows(g), _rows(x)
     else:
         flat, x2 = g, x
-    gx = F.matmul(flat, weight) if need[0] else None
+    gx = F.matmul(flat, _conj(F, weight)) if need[0] else None
     if gx is not None and g.ndim != 2:
         gx = gx.reshape(x.shape)
-    gw = F.matmul(flat.T, x2) if need[1] else None
+    gw = F.matmul(flat.T, _conj(F, x2)) if need[1] else None
     gb = None
     if need[2]:  # the array's own method costs least; the op accumulates half precision in float32
         gb = F.sum(flat, axis=0, keepdims=False) if wide(flat.dtype) else flat.sum(axis=0)
@@ -110,6 +127,8 @@ def _linear_vjp(F: Any, g: Any, saved: Any, need: Any) -> Any:
 
 
 def _linear_spec(x: Spec, weight: Spec, bias: Any) -> Spec:
+    if isinstance(bias, Spec) and bias.shape not in (weight.shape[:1], (1,), ()):
+        raise ShapeError(f"linear: a weight {weight.shape} needs a bias of shape {weight.shape[:1]}, got {bias.shape}")
     return Spec((*x.shape[:-1], weight.shape[0]), np.result_type(x.dtype, weight.dtype))
 
 
@@ -122,6 +141,8 @@ def _linear_samples() -> list[Sample]:
         Sample((array(3, (2, 4, 3)), array(4, (5, 3)), array(5, (5,))), torch=call),
         Sample((array(6, (3,)), array(7, (2, 3)), array(8, (2,))), torch=call),
         Sample((array(9, (4, 3)), array(10, (2, 3)), None), torch=lambda t, x, w: t.nn.functional.linear(x, w)),
+        Sample((complex_array(11, (4, 3)), complex_array(12, (2, 3)), complex_array(13, (2,))), torch=call),
+        Sample((array(14, (2, 3, 0)), array(15, (2, 0)), array(16, (2,))), torch=call),
     ]
 
 
@@ -131,6 +152,8 @@ _linear = Op(
     _linear_vjp,
     save=(0, 1),
     heavy=True,
+    cast="low",
+    jvp="bilinear",
     abstract=_linear_spec,
     samples=_linear_samples,
     doc="``x W^T + b`` over the last axis.",
@@ -147,17 +170,23 @@ def linear(x: Any, weight: Any, bias: Any = None) -> Any:
     return _linear(x, weight, bias)
 
 
+@speaks_as("outer")
 def outer(x: Any, y: Any) -> Any:
     """Outer product of two vectors: (n), (m) -> (n, m)."""
+    if not hasattr(x, "reshape") or not hasattr(y, "reshape"):
+        raise ShapeError(f"outer: expected two arrays, got {type(x).__name__} and {type(y).__name__}")
     return x.reshape((-1, 1)) * y.reshape((1, -1))
 
 
+@speaks_as("tensordot")
 def tensordot(x: Any, y: Any, axes: Any = 2) -> Any:
     """Sum of products over ``axes``: a count of trailing and leading axes, or a pair of axis lists (NumPy's)."""
     from .common import normalize_axis
     from .shape import transpose
 
     if isinstance(axes, int):
+        if not 0 <= axes <= min(x.ndim, y.ndim):
+            raise ShapeError(f"tensordot: axes={axes} of arrays of shapes {tuple(x.shape)} and {tuple(y.shape)}")
         left, right = tuple(range(x.ndim - axes, x.ndim)), tuple(range(axes))
     else:
         left, right = normalize_axis(axes[0], x.ndim, "tensordot"), normalize_axis(axes[1], y.ndim, "tensordot")
@@ -215,11 +244,19 @@ def _einsum_samples() -> list[Sample]:
     return [sample(*row) for row in table]
 
 
+def _einsum_forward(xp: Any, *xs: Any, subscripts: str) -> Any:
+    if wide(xs[0].dtype):
+        return _in_single(_einsum_forward, xp, xs, subscripts=subscripts)
+    return xp.einsum(subscripts, *xs, optimize=len(xs) > 1)
+
+
 _einsum = Op(
     "einsum",
-    lambda xp, *xs, subscripts: xp.einsum(subscripts, *xs, optimize=len(xs) > 1),
+    _einsum_forward,
     _einsum_vjp,
     save=INPUTS,
+    cast="low",
+    jvp="multilinear",
     abstract=_einsum_spec,
     samples=_einsum_samples,
     doc="Einstein summation.",
@@ -229,24 +266,70 @@ _einsum = Op(
 def einsum(subscripts: str, *arrays: Any) -> Any:
     """Einstein summation, contraction order optimised: ``einsum("bij,bjk->bik", x, y)``.
 
-    Labels are letters; ``...`` and a repeated label within one term are not supported.
+    Labels are letters. ``...`` stands for leading axes that broadcast; a label repeated within one term reads the
+    diagonal. Without ``->`` the result has the axes of ``...`` and those labels, in alphabetic order, that occur once.
     """
-    text = subscripts.replace(" ", "")
-    if "." in text:
-        raise ShapeError("einsum: '...' is not supported", hint="name every axis by a letter")
-    inputs, arrow, output = text.partition("->")
+    inputs, arrow, output = subscripts.replace(" ", "").partition("->")
     terms = inputs.split(",")
     if len(terms) != len(arrays):
         raise ShapeError(f"einsum: {subscripts!r} names {len(terms)} arrays, {len(arrays)} were given")
+    if not arrow:
+        output = "..." * ("..." in inputs) + "".join(sorted(c for c in set(inputs) - set(".,") if inputs.count(c) == 1))
+    operands = list(arrays)
+    if "." in inputs or "." in output:
+        terms, output = _spelled_out(terms, output, operands)
     sizes: dict[str, int] = {}
-    for term, x in zip(terms, arrays):
-        if len(term) != x.ndim or len(set(term)) != len(term):
+    for i, (term, x) in enumerate(zip(terms, operands)):
+        if len(term) != x.ndim:
             raise ShapeError(f"einsum: term {term!r} does not fit an array of shape {tuple(x.shape)}")
         for label, size in zip(term, x.shape):
             if sizes.setdefault(label, size) != size:
                 raise ShapeError(f"einsum: axis {label!r} has sizes {sizes[label]} and {size}")
-    if not arrow:
-        output = "".join(sorted(c for c in sizes if inputs.count(c) == 1))
+        if len(set(term)) != len(term):
+            terms[i], operands[i] = _without_repeats(term, x)
     if len(set(output)) != len(output) or not set(output) <= set(sizes):
         raise ShapeError(f"einsum: output {output!r} must name axes of the inputs, each once")
-    return _einsum(*arrays, subscripts=f"{inputs}->{output}")
+    return _einsum(*operands, subscripts=f"{','.join(terms)}->{output}")
+
+
+def _spelled_out(terms: list[str], output: str, operands: list[Any]) -> tuple[list[str], str]:
+    """The terms with letters in the place of ``...``; axes of size 1 under it are widened, in ``operands``."""
+    from .shape import broadcast_to
+
+    used = set("".join([*terms, output]))
+    free = [c for c in "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz" if c not in used]
+    spans: list[tuple[int, int]] = []  # of each array: where the axes of its dots begin, and how many they are
+    for term, x in zip(terms, operands):
+        head, dots, tail = term.partition("...")
+        if "." in head + tail or len(head) + len(tail) > x.ndim:
+            raise ShapeError(f"einsum: term {term!r} does not fit an array of shape {tuple(x.shape)}")
+        spans.append((len(head), x.ndim - len(head) - len(tail) if dots else 0))
+    try:
+        common = np.broadcast_shapes(*[x.shape[start : start + n] for (start, n), x in zip(spans, operands)])
+    except ValueError as exc:
+        shapes = ", ".join(str(tuple(x.shape)) for x in operands)
+        raise ShapeError(f"einsum: the axes of '...' in shapes {shapes} do not broadcast") from exc
+    letters = "".join(free[: len(common)])
+    for i, (start, n) in enumerate(spans):
+        x = operands[i]
+        if n:
+            wanted = common[len(common) - n :]
+            if tuple(x.shape[start : start + n]) != wanted:
+                operands[i] = broadcast_to(x, (*x.shape[:start], *wanted, *x.shape[start + n :]))
+        terms[i] = terms[i].replace("...", letters[len(letters) - n :])
+    if "." in output.replace("...", "", 1):
+        raise ShapeError(f"einsum: output {output!r} must name axes of the inputs, each once")
+    return terms, output.replace("...", letters)
+
+
+def _without_repeats(term: str, x: Any) -> tuple[str, Any]:
+    """A term in which each label stands once, and the diagonal of its array."""
+    from .rearrange import diagonal
+
+    while len(set(term)) != len(term):
+        label = next(c for c in term if term.count(c) > 1)
+        a = term.index(label)
+        b = term.index(label, a + 1)
+        x = diagonal(x, 0, a, b)
+        term = "".join(c for i, c in enumerate(term) if i not in (a, b)) + label
+    return term, x

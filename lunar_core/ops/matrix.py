@@ -13,13 +13,13 @@ import numpy as np
 
 from ..errors import LinearAlgebraError, ShapeError
 from ..op import Sample, Spec
-from .common import array, complex_array, normalize_axis
-from .elementwise import absolute, conjugate, multiply, sqrt, where
+from .common import array, complex_array, normalize_axis, speaks_as
+from .elementwise import absolute, cast, conjugate, multiply, sqrt, where
 from .linalg import matmul, tensordot
 from .rearrange import diagonal
-from .reduction import max_, min_
+from .reduction import max_, min_, norm
 from .reduction import sum as sum_
-from .shape import broadcast_to, moveaxis, reshape, stack, swapaxes
+from .shape import broadcast_to, expand_dims, moveaxis, reshape, stack, swapaxes
 
 
 def check_square(x: Any, op: str) -> None:
@@ -81,6 +81,7 @@ def squares(name: str) -> Any:
 # -- products ----------------------------------------------------------------------------------------------------------
 
 
+@speaks_as("dot")
 def dot(x: Any, y: Any) -> Any:
     """``np.dot``: the inner product of vectors, the matrix product of matrices, else a sum over the last axis of ``x``
     and the second-to-last axis of ``y`` that keeps all other axes of both. Complex values are not conjugated.
@@ -111,14 +112,18 @@ def vecdot(x: Any, y: Any, axis: int = -1) -> Any:
     return sum_(multiply(x, y), axis=a)
 
 
+@speaks_as("kron")
 def kron(x: Any, y: Any) -> Any:
     """Kronecker product: each element of ``x`` times the whole of ``y``; axes multiply in size (``np.kron``)."""
+    if not hasattr(x, "reshape") or not hasattr(y, "reshape"):
+        raise ShapeError(f"kron: expected two arrays, got {type(x).__name__} and {type(y).__name__}")
     rank = max(x.ndim, y.ndim)
     a, b = (1,) * (rank - x.ndim) + tuple(x.shape), (1,) * (rank - y.ndim) + tuple(y.shape)
     wide = reshape(x, tuple(n for s in a for n in (s, 1))) * reshape(y, tuple(n for s in b for n in (1, s)))
     return reshape(wide, tuple(m * n for m, n in zip(a, b)))
 
 
+@speaks_as("cross")
 def cross(x: Any, y: Any, axis: int = -1) -> Any:
     """Cross products of the 3-vectors along ``axis``; the other axes broadcast (``np.cross``)."""
     a, b = (normalize_axis(axis, v.ndim, "cross")[0] for v in (x, y))
@@ -193,10 +198,35 @@ def matrix_norm(x: Any, ord: Any = "fro", axis: tuple[int, int] = (-2, -1), keep
     return moveaxis(wide, (rank, rank + 1), (rows, columns))
 
 
+def vector_norm(x: Any, axis: Any = None, keepdims: bool = False, ord: float = 2) -> Any:
+    """The norm of the vectors along ``axis``, of the flattened array when ``None``; :func:`lunar_core.ops.norm`."""
+    return norm(x if x.dtype.kind not in "biu" else cast(x, dtype=np.dtype(np.float64)), axis, keepdims, ord)
+
+
+def matrix_rank(x: Any, rtol: Any = None) -> Any:
+    """How many singular values of the matrices (..., m, n) exceed ``rtol`` times the largest: int64 (...).
+
+    ``rtol`` is a number or an array (...), by default ``max(m, n)`` times the dtype's spacing at 1. It has no gradient.
+    """
+    from .decompositions import svdvals
+
+    check_matrix(x, "matrix_rank")
+    values = svdvals(x.detach() if hasattr(x, "node") else x)
+    if rtol is None:
+        rtol = max(x.shape[-2:]) * float(np.finfo(values.dtype).eps)
+    if not min(x.shape[-2:]):
+        return sum_(values, axis=-1).astype(np.intp)
+    limit = max_(values, axis=-1, keepdims=True) * (expand_dims(rtol, -1) if getattr(rtol, "ndim", 0) else rtol)
+    return sum_(values > limit, axis=-1)
+
+
 def matrix_transpose(x: Any) -> Any:
     """The last two axes exchanged; a view."""
     check_matrix(x, "matrix_transpose")
     return swapaxes(x, -1, -2)
 
 
-__all__ = ["cross", "dot", "kron", "matrix_norm", "matrix_power", "matrix_transpose", "trace", "vecdot"]
+__all__ = [
+    "cross", "dot", "kron", "matrix_norm", "matrix_power", "matrix_rank", "matrix_transpose", "trace", "vecdot",
+    "vector_norm",
+]  # fmt: skip

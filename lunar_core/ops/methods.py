@@ -26,6 +26,8 @@ from . import (
     sorting,
 )
 from . import elementwise as e
+from .at import at
+from .dlpack import PROTOCOL
 from .scatter import gather, masked_fill, masked_select, nonzero, scatter, scatter_add, take
 from .softmax import log_softmax, softmax
 from .special import digamma, erfc, erfinv, lgamma
@@ -96,8 +98,8 @@ METHODS: dict[str, Any] = {
         name: getattr(reduction, name)
         for name in "sum mean var std prod argmax argmin logsumexp norm cumsum count_nonzero".split()
     },
-    "max": reduction.max_,
-    "min": reduction.min_,
+    **dict.fromkeys(("max", "amax"), reduction.max_),
+    **dict.fromkeys(("min", "amin"), reduction.min_),
     "all": reduction.all_,
     "any": reduction.any_,
     **{
@@ -114,7 +116,7 @@ METHODS: dict[str, Any] = {
     "take_along_axis": indexing.take_along_axis,
     **{f.__name__: f for f in (take, gather, scatter, scatter_add, masked_fill, masked_select, nonzero)},
     **{name: getattr(sorting, name) for name in "sort argsort topk median quantile unique".split()},
-    **{name: getattr(scan, name) for name in "cumprod cummax cummin".split()},
+    **{name: getattr(scan, name) for name in "cumprod cummax cummin cumulative_sum cumulative_prod diff".split()},
     **{name: getattr(rearrange, name) for name in "chunk tile repeat roll tril triu diagonal diag diag_embed".split()},
     "matmul": linalg.matmul,
     "outer": linalg.outer,
@@ -126,7 +128,7 @@ METHODS: dict[str, Any] = {
 PROPERTIES: dict[str, Any] = {
     "T": shape.transpose,
     "mT": lambda self: shape.swapaxes(self, -1, -2),
-    "at": indexing.at,
+    "at": at,
     "real": complexes.real,
     "imag": complexes.imag,
 }
@@ -145,5 +147,6 @@ def attach(methods: dict[str, Any]) -> None:
 
 attach(OPERATORS)
 attach(METHODS)
+attach(PROTOCOL)
 for _name, _getter in PROPERTIES.items():
     setattr(Tensor, _name, property(_getter))

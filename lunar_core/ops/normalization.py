@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import DTypeError, ShapeError
-from ..op import Op, Sample, Shape, Spec
+from ..op import Op, Result, Sample, Shape, Spec
 from ..tensor import Tensor
 from .common import array
 from .conv import sum_channels
@@ -77,6 +77,7 @@ channel_affine = Op(
         F.channel_sum(g) if need[2] else None,
     ),
     save=(0, 1),
+    heavy=True,
     abstract=lambda x, scale, shift: x,
     samples=lambda: [
         Sample((array(0, (3, 2)), array(1, (2,)), array(2, (2,))), torch=lambda t, x, a, b: x * a + b),
@@ -125,6 +126,7 @@ batch_moments = Op(
     _moments_vjp,
     save=0,
     heavy=True,
+    cast="float32",
     abstract=lambda x: (Spec(x.shape[1:2], statistics_dtype(x.dtype)),) * 2,
     samples=lambda: [
         Sample((x,), torch=lambda t, x, a=axes: (x.mean(a), x.var(a, correction=0)))
@@ -155,14 +157,14 @@ def _batch_norm_forward(xp: Any, x: Any, weight: Any, bias: Any, eps: float) -> 
 
 
 def _batch_norm_vjp(F: Any, g: Any, saved: Any, need: Any, eps: float) -> Any:
-    x, weight, _ = saved
+    x, weight, _, mean, var = saved
     gy, g_mean, g_var = g
     gx = gw = gb = None
     if gy is not None:
         if isinstance(gy, Tensor):
             gx, gw, gb = _batch_norm_by_ops(F, gy, x, weight, eps)
         else:
-            gx, gw, gb = F.batch_norm_grad(gy, x, weight, *F.batch_moments(x), eps=eps)
+            gx, gw, gb = F.batch_norm_grad(gy, x, weight, mean, var, eps=eps)
     if g_mean is not None or g_var is not None:  # the statistics themselves were used
         (part,) = _moments_vjp(F, (g_mean, g_var), x, need)
         gx = part if gx is None else gx + part
@@ -239,8 +241,9 @@ _batch_norm = Op(
     "batch_norm",
     _batch_norm_forward,
     _batch_norm_vjp,
-    save=(0, 1, Shape(2)),
+    save=(0, 1, Shape(2), Result(1), Result(2)),
     heavy=True,
+    cast="float32",
     abstract=lambda x, weight, bias, eps: (x, *(Spec(x.shape[1:2], statistics_dtype(x.dtype)),) * 2),
     samples=_batch_norm_samples,
     doc="Normalisation by the batch's own statistics, which are the second and third result.",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import operator
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -35,9 +36,10 @@ def tile(x: Any, reps: Any) -> Any:
 
     ``reps`` is an int or a tuple; the shorter one of ``reps`` and the shape is filled up with ones in front.
     """
-    counts = (int(reps),) if isinstance(reps, (int, np.integer)) else tuple(int(r) for r in reps)
-    if any(r < 0 for r in counts):
-        raise ShapeError(f"tile: repetitions must not be negative, got {reps}")
+    counts = tuple(reps) if isinstance(reps, Iterable) else (reps,)
+    if not all(isinstance(r, (int, np.integer)) and r >= 0 for r in counts):
+        raise ShapeError(f"tile: repetitions must be ints that are not negative, got {reps!r}")
+    counts = tuple(map(int, counts))
     rank = max(x.ndim, len(counts))
     shape = (1,) * (rank - x.ndim) + tuple(x.shape)
     counts = (1,) * (rank - len(counts)) + counts
@@ -59,6 +61,7 @@ _repeat = Op(
     lambda xp, x, repeats, axis: xp.repeat(x, repeats, axis),
     _repeat_vjp,
     save=Shape(0),
+    jvp="linear",
     abstract=lambda x, repeats, axis: Spec(
         tuple(n * repeats if i == axis else n for i, n in enumerate(x.shape)), x.dtype
     ),
@@ -96,6 +99,16 @@ def repeat(x: Any, repeats: Any, axis: int | None = None) -> Any:
     return take(x, _like(np.repeat(np.arange(n), counts), x), axis)
 
 
+def broadcast_arrays(*xs: Any) -> list[Any]:
+    """The arrays broadcast against each other to their common shape (``np.broadcast_arrays``)."""
+    try:
+        shape = np.broadcast_shapes(*[x.shape for x in xs])
+    except ValueError as exc:
+        shapes = " and ".join(str(tuple(x.shape)) for x in xs)
+        raise ShapeError(f"broadcast_arrays: shapes {shapes} do not broadcast together") from exc
+    return [x if tuple(x.shape) == shape else broadcast_to(x, shape) for x in xs]
+
+
 def meshgrid(*xs: Any, indexing: str = "xy") -> list[Any]:
     """Grids of coordinates from 1-D arrays, one for each: ``np.meshgrid``.
 
@@ -121,6 +134,7 @@ _roll: Op = Op(
     "roll",
     lambda xp, x, shift, axis: xp.roll(x, shift, axis),
     lambda F, g, saved, need, shift, axis: (_roll(g, shift=tuple(-s for s in shift), axis=axis),),
+    jvp="linear",
     abstract=lambda x, shift, axis: x,
     samples=lambda: [
         Sample((array(0, (5,)),), {"shift": (2,), "axis": (0,)}, torch=lambda t, x: t.roll(x, 2, 0)),
@@ -140,7 +154,9 @@ def roll(x: Any, shift: Any, axis: Any = None) -> Any:
             raise ShapeError(f"roll: shift must be an int when axis is None, got {shift!r}")
         return reshape(_roll(reshape(x, (-1,)), shift=(int(shift),), axis=(0,)), tuple(x.shape))
     axes = normalize_axis(axis, x.ndim, "roll")
-    shifts = (shift,) * len(axes) if isinstance(shift, (int, np.integer)) else tuple(shift)
+    shifts = tuple(shift) if isinstance(shift, Iterable) else (shift,) * len(axes)
+    if not all(isinstance(s, (int, np.integer)) for s in shifts):
+        raise ShapeError(f"roll: expected an int or a tuple of ints as shift, got {shift!r}")
     if len(shifts) != len(axes):
         raise ShapeError(f"roll: {len(shifts)} shifts for {len(axes)} axes")
     return _roll(x, shift=tuple(int(s) for s in shifts), axis=axes)
@@ -169,6 +185,7 @@ def _triangle(name: str, doc: str) -> Op:
         name,
         lambda xp, x, k: _triangle_forward(xp, x, k, name),
         vjp,
+        jvp="linear",
         abstract=lambda x, k: x,
         samples=lambda: [
             Sample((array(i, shape),), {"k": k}, torch=lambda t, x, k=k: getattr(t, name)(x, k))
@@ -183,20 +200,22 @@ _tril = _triangle("tril", "The lower triangle.")
 _triu = _triangle("triu", "The upper triangle.")
 
 
-def _matrix(x: Any, op: str) -> None:
+def _matrix(x: Any, op: str, k: Any = 0) -> None:
     if x.ndim < 2:
         raise ShapeError(f"{op}: expected at least two axes, got shape {tuple(x.shape)}")
+    if not isinstance(k, (int, np.integer)):
+        raise ShapeError(f"{op}: the number of the diagonal must be an int, got {k!r}")
 
 
 def tril(x: Any, k: int = 0) -> Any:
     """The lower triangle of the last two axes, zeros elsewhere; ``k`` > 0 keeps diagonals above the main one too."""
-    _matrix(x, "tril")
+    _matrix(x, "tril", k)
     return _tril(x, k=int(k))
 
 
 def triu(x: Any, k: int = 0) -> Any:
     """The upper triangle of the last two axes, zeros elsewhere; ``k`` < 0 keeps diagonals below the main one too."""
-    _matrix(x, "triu")
+    _matrix(x, "triu", k)
     return _triu(x, k=int(k))
 
 
@@ -222,6 +241,7 @@ _diagonal = Op(
     lambda xp, x, offset, axis1, axis2: xp.diagonal(x, offset, axis1, axis2),
     lambda F, g, shape, need, **where: (diagonal_scatter(g, shape=tuple(shape), **where),),
     save=Shape(0),
+    jvp="linear",
     abstract=_diagonal_spec,
     samples=_diagonal_samples,
     doc="A diagonal of two axes, as the last axis.",
@@ -239,6 +259,7 @@ diagonal_scatter: Op = Op(
     "diagonal_scatter",
     _diagonal_scatter_forward,
     lambda F, g, saved, need, shape, **where: (_diagonal(g, **where),),
+    jvp="linear",
     abstract=lambda g, shape, **where: Spec(shape, g.dtype),
     samples=lambda: [
         Sample((array(0, (3,)),), {"shape": (3, 3), "offset": 0, "axis1": 0, "axis2": 1}, torch=lambda t, x: t.diag(x)),
@@ -251,7 +272,7 @@ diagonal_scatter: Op = Op(
 
 def diagonal(x: Any, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Any:
     """The diagonal of axes ``axis1`` and ``axis2``, as the last axis; ``offset`` > 0 lies above it. A read-only view."""
-    _matrix(x, "diagonal")
+    _matrix(x, "diagonal", offset)
     a, b = normalize_axis((axis1, axis2), x.ndim, "diagonal")
     return _diagonal(x, offset=int(offset), axis1=a, axis2=b)
 
@@ -268,13 +289,18 @@ def diag(x: Any, k: int = 0) -> Any:
     return diag_embed(x, k)
 
 
-def diag_embed(x: Any, k: int = 0) -> Any:
-    """Matrices with the last axis of ``x`` on their ``k``-th diagonal: (..., n) -> (..., n + |k|, n + |k|)."""
+def diag_embed(x: Any, k: int = 0, axis1: int = -2, axis2: int = -1) -> Any:
+    """Matrices with the last axis of ``x`` on their ``k``-th diagonal: (..., n) -> (..., n + |k|, n + |k|).
+
+    ``axis1`` and ``axis2`` are the places of the matrices' axes in the result.
+    """
     if not x.ndim:
         raise ShapeError("diag_embed: x has no axes")
     size = x.shape[-1] + abs(k)
-    rank = x.ndim + 1
-    return diagonal_scatter(x, shape=(*x.shape[:-1], size, size), offset=int(k), axis1=rank - 2, axis2=rank - 1)
+    a, b = normalize_axis((axis1, axis2), x.ndim + 1, "diag_embed")
+    rest = iter(x.shape[:-1])
+    shape = tuple(size if i in (a, b) else next(rest) for i in range(x.ndim + 1))
+    return diagonal_scatter(x, shape=shape, offset=int(k), axis1=a, axis2=b)
 
 
 # -- borders -----------------------------------------------------------------------------------------------------------
@@ -351,6 +377,7 @@ _pad_mode = Op(
     "pad_mode",
     lambda xp, x, widths, mode: xp.pad(x, widths, mode=mode),
     lambda F, g, saved, need, **how: (_pad_fold(g, **how),),
+    jvp="linear",
     abstract=lambda x, widths, mode: Spec(tuple(n + a + b for n, (a, b) in zip(x.shape, widths)), x.dtype),
     samples=_pad_mode_samples,
     doc="A border that continues the array: reflect, symmetric, edge or wrap.",
@@ -359,6 +386,7 @@ _pad_fold: Op = Op(
     "pad_mode_grad",
     _fold_forward,
     lambda F, g, saved, need, **how: (_pad_mode(g, **how),),
+    jvp="linear",
     abstract=lambda g, widths, mode: Spec(tuple(n - a - b for n, (a, b) in zip(g.shape, widths)), g.dtype),
     samples=lambda: [
         Sample((array(0, (2, 6)),), {"widths": ((0, 0), (1, 2)), "mode": m}) for m in ("reflect", "edge", "wrap")

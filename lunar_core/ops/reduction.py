@@ -11,8 +11,9 @@ from typing import Any
 
 import numpy as np
 
+from ..errors import ShapeError
 from ..op import OUTPUT, Op, Sample, Shape, Spec
-from .common import array, complex_array, normalize_axis, reduced_shape, wide
+from .common import array, complex_array, normalize_axis, reduced_shape, refuse, speaks_as, wide
 
 
 def _samples(
@@ -119,6 +120,8 @@ _sum = Op(
     _sum_forward,
     lambda F, g, shape, need, axis, keepdims: (_expand(F, g, shape, axis, keepdims),),
     save=Shape(0),
+    cast="float32",
+    jvp="linear",
     abstract=_reduced(np.sum),
     samples=_samples("sum"),
     doc="Sum over axes.",
@@ -128,8 +131,10 @@ _sum = Op(
 _apply_sum = _sum.applier(1)
 
 
-def sum(x: Any, axis: Any = None, keepdims: bool = False) -> Any:
+def sum(x: Any, axis: Any = None, keepdims: bool = False, **unknown: Any) -> Any:
     """Sum of elements over ``axis``; integers and bools sum as the machine's integer, as in NumPy."""
+    if unknown:
+        refuse("sum", unknown)
     return _apply_sum(x, axis=_axes(axis, x, "sum"), keepdims=keepdims)
 
 
@@ -145,6 +150,8 @@ _mean = Op(
         _expand(F, g * (1.0 / max(_count(shape, axis), 1)), shape, axis, keepdims),
     ),
     save=Shape(0),
+    cast="float32",
+    jvp="linear",
     abstract=_reduced(np.mean),
     samples=_samples("mean"),
     doc="Mean over axes.",
@@ -154,8 +161,10 @@ _mean = Op(
 _apply_mean = _mean.applier(1)
 
 
-def mean(x: Any, axis: Any = None, keepdims: bool = False) -> Any:
+def mean(x: Any, axis: Any = None, keepdims: bool = False, **unknown: Any) -> Any:
     """Mean of elements over ``axis``."""
+    if unknown:
+        refuse("mean", unknown)
     return _apply_mean(x, axis=_axes(axis, x, "mean"), keepdims=keepdims)
 
 
@@ -166,8 +175,10 @@ def _in_single(function: Any, x: Any, **static: Any) -> Any:
     return cast(function(cast(x, dtype=np.float32), **static), dtype=x.dtype)
 
 
-def var(x: Any, axis: Any = None, keepdims: bool = False, correction: float = 0) -> Any:
+def var(x: Any, axis: Any = None, keepdims: bool = False, correction: float = 0, **unknown: Any) -> Any:
     """Variance over ``axis``: the squared deviations' sum over ``n - correction`` (NumPy's ``ddof``; default 0)."""
+    if unknown:
+        refuse("var", unknown)
     axis = _axes(axis, x, "var")
     if wide(x.dtype):
         return _in_single(var, x, axis=axis, keepdims=keepdims, correction=correction)
@@ -177,8 +188,11 @@ def var(x: Any, axis: Any = None, keepdims: bool = False, correction: float = 0)
     return total / (_count(x.shape, axis) - correction)
 
 
-def std(x: Any, axis: Any = None, keepdims: bool = False, correction: float = 0) -> Any:
+@speaks_as("std")
+def std(x: Any, axis: Any = None, keepdims: bool = False, correction: float = 0, **unknown: Any) -> Any:
     """Standard deviation over ``axis``: the square root of :func:`var`."""
+    if unknown:
+        refuse("std", unknown)
     from .elementwise import sqrt
 
     if wide(x.dtype):
@@ -215,16 +229,20 @@ _min = _extremum("min", "amin")
 _apply_max = _max.applier(1)
 
 
-def max_(x: Any, axis: Any = None, keepdims: bool = False) -> Any:
+def max_(x: Any, axis: Any = None, keepdims: bool = False, **unknown: Any) -> Any:
     """Largest element over ``axis``; ties share the gradient evenly (``torch.amax``)."""
+    if unknown:
+        refuse("max", unknown)
     return _apply_max(x, axis=_axes(axis, x, "max"), keepdims=keepdims)
 
 
 _apply_min = _min.applier(1)
 
 
-def min_(x: Any, axis: Any = None, keepdims: bool = False) -> Any:
+def min_(x: Any, axis: Any = None, keepdims: bool = False, **unknown: Any) -> Any:
     """Smallest element over ``axis``; ties share the gradient evenly (``torch.amin``)."""
+    if unknown:
+        refuse("min", unknown)
     return _apply_min(x, axis=_axes(axis, x, "min"), keepdims=keepdims)
 
 
@@ -275,21 +293,26 @@ _prod = Op(
     _prod_forward,
     _prod_vjp,
     save=0,
+    cast="float32",
     abstract=_reduced(np.prod),
     samples=_prod_samples,
     doc="Product over axes.",
 )
 
 
-def prod(x: Any, axis: Any = None, keepdims: bool = False) -> Any:
+def prod(x: Any, axis: Any = None, keepdims: bool = False, **unknown: Any) -> Any:
     """Product of elements over ``axis``; the gradient is exact where elements are zero."""
+    if unknown:
+        refuse("prod", unknown)
     return _prod(x, axis=_axes(axis, x, "prod"), keepdims=keepdims)
 
 
 def _logsumexp_forward(xp: Any, x: Any, axis: Any, keepdims: bool) -> Any:
     if wide(x.dtype):
         return xp.asarray(_logsumexp_forward(xp, x.astype(np.float32), axis, keepdims)).astype(x.dtype)
-    top = xp.max(x, axis=axis, keepdims=True)
+    if not x.size:  # the logarithm of an empty sum
+        return xp.full(reduced_shape(x.shape, axis, keepdims, "logsumexp"), -math.inf, x.dtype)
+    top = xp.max(x.real if x.dtype.kind == "c" else x, axis=axis, keepdims=True)
     top = xp.where(xp.isfinite(top), top, 0)
     out = xp.log(xp.sum(xp.exp(x - top), axis=axis, keepdims=True)) + top
     return out if keepdims else xp.squeeze(out, axis=tuple(range(x.ndim)) if axis is None else axis)
@@ -304,6 +327,8 @@ def _logsumexp_vjp(F: Any, g: Any, saved: Any, need: Any, axis: Any, keepdims: b
     share = F.exp(x - _keep_axes(F, y, x.shape, axis, keepdims))
     if half is not None:
         share = F.cast(share, dtype=half)
+    elif x.dtype.kind == "c":
+        share = F.conjugate(share)
     return (share * _keep_axes(F, g, x.shape, axis, keepdims),)
 
 
@@ -312,14 +337,17 @@ _logsumexp = Op(
     _logsumexp_forward,
     _logsumexp_vjp,
     save=(0, OUTPUT),
+    cast="float32",
     abstract=_reduced(np.mean),
     samples=_samples("logsumexp"),
     doc="log(sum(exp(x))) without overflow.",
 )
 
 
-def logsumexp(x: Any, axis: Any = None, keepdims: bool = False) -> Any:
+def logsumexp(x: Any, axis: Any = None, keepdims: bool = False, **unknown: Any) -> Any:
     """``log(sum(exp(x)))`` over ``axis`` without overflow; all ``-inf`` gives ``-inf``."""
+    if unknown:
+        refuse("logsumexp", unknown)
     return _logsumexp(x, axis=_axes(axis, x, "logsumexp"), keepdims=keepdims)
 
 
@@ -346,13 +374,17 @@ _argmax = _position("argmax")
 _argmin = _position("argmin")
 
 
-def argmax(x: Any, axis: int | None = None, keepdims: bool = False) -> Any:
+def argmax(x: Any, axis: int | None = None, keepdims: bool = False, **unknown: Any) -> Any:
     """Position of the largest element along ``axis`` (in the flattened array when ``None``); the first one at ties."""
+    if unknown:
+        refuse("argmax", unknown)
     return _argmax(x, axis=_axes(axis, x, "argmax"), keepdims=keepdims)
 
 
-def argmin(x: Any, axis: int | None = None, keepdims: bool = False) -> Any:
+def argmin(x: Any, axis: int | None = None, keepdims: bool = False, **unknown: Any) -> Any:
     """Position of the smallest element along ``axis`` (in the flattened array when ``None``); the first one at ties."""
+    if unknown:
+        refuse("argmin", unknown)
     return _argmin(x, axis=_axes(axis, x, "argmin"), keepdims=keepdims)
 
 
@@ -386,6 +418,7 @@ def any_(x: Any, axis: Any = None, keepdims: bool = False) -> Any:
     return _any(x, axis=_axes(axis, x, "any"), keepdims=keepdims)
 
 
+@speaks_as("count_nonzero")
 def count_nonzero(x: Any, axis: Any = None, keepdims: bool = False) -> Any:
     """How many elements over ``axis`` are not 0 (NaN is not)."""
     from .elementwise import not_equal
@@ -397,13 +430,15 @@ def norm(x: Any, axis: Any = None, keepdims: bool = False, ord: float = 2) -> An
     """Vector norm over ``axis``: ``(sum |x|**ord) ** (1 / ord)``; ``inf`` gives the largest magnitude, ``-inf`` the
     smallest, 0 how many elements are not 0.
 
-    The gradient of the 2-norm at the zero vector is 0.
+    The gradient at the zero vector is 0, and so is that of an element which is 0.
     """
     from .elementwise import absolute, cast, power, sqrt, where
 
     axis = _axes(axis, x, "norm")
     if wide(x.dtype):
         return _in_single(norm, x, axis=axis, keepdims=keepdims, ord=ord)
+    if isinstance(ord, str):
+        raise ShapeError(f"norm: ord must be a number, got {ord!r}", hint="lc.ops.matrix_norm knows 'fro' and 'nuc'")
     if ord in (math.inf, -math.inf):
         return (max_ if ord > 0 else min_)(absolute(x), axis=axis, keepdims=keepdims)
     if ord == 0:
@@ -414,7 +449,12 @@ def norm(x: Any, axis: Any = None, keepdims: bool = False, ord: float = 2) -> An
         squares = sum(absolute(x) ** 2 if x.dtype.kind == "c" else x * x, axis=axis, keepdims=keepdims)
         zero = squares == 0
         return where(zero, 0.0, sqrt(where(zero, 1.0, squares)))
-    return power(sum(power(absolute(x), ord), axis=axis, keepdims=keepdims), 1.0 / ord)
+    size = absolute(x)
+    zero = size == 0
+    powers = where(zero, 0.0 if ord > 0 else math.inf, power(where(zero, 1.0, size), ord))
+    total = sum(powers, axis=axis, keepdims=keepdims)
+    zero = total == 0
+    return where(zero, 0.0, power(where(zero, 1.0, total), 1.0 / ord))
 
 
 def _cumsum_forward(xp: Any, x: Any, axis: int) -> Any:
@@ -431,6 +471,8 @@ _cumsum = Op(
     "cumsum",
     _cumsum_forward,
     _cumsum_vjp,
+    cast="float32",
+    jvp="linear",
     abstract=lambda x, axis: Spec(x.shape, np.cumsum(np.ones(1, x.dtype)).dtype),
     samples=[
         Sample((array(0, (4,)),), {"axis": 0}, torch=lambda t, x: t.cumsum(x, 0)),

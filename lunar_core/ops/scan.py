@@ -1,4 +1,4 @@
-"""Running products and extrema along an axis: cumprod, cummax, cummin."""
+"""Running sums, products and extrema along an axis, and differences: cumulative_sum, cumprod, cummax, cummin, diff."""
 
 from __future__ import annotations
 
@@ -9,8 +9,10 @@ import numpy as np
 from ..errors import DTypeError, ShapeError
 from ..op import OUTPUT, Op, Sample, Spec
 from .common import array, complex_array, normalize_axis, wide
+from .elementwise import not_equal
 from .indexing import scatter_along_axis
-from .reduction import _like
+from .reduction import _like, cumsum
+from .shape import broadcast_to, concat
 
 
 def _axis(x: Any, axis: int | None, op: str) -> tuple[Any, int]:
@@ -23,6 +25,54 @@ def _axis(x: Any, axis: int | None, op: str) -> tuple[Any, int]:
 
 def _part(axis: int, start: int | None, stop: int | None) -> tuple[slice, ...]:
     return (slice(None),) * axis + (slice(start, stop),)
+
+
+# -- sums and differences ----------------------------------------------------------------------------------------------
+
+
+def _cumulative(running: Any, start: int, x: Any, axis: int | None, include_initial: bool, op: str) -> Any:
+    if axis is None:
+        if x.ndim > 1:
+            raise ShapeError(f"{op}: an array of shape {tuple(x.shape)} needs an axis", hint=f"{op}(x, axis=0)")
+        x, axis = x.reshape((-1,)), 0
+    axis = normalize_axis(axis, x.ndim, op)[0]
+    out = running(x, axis)
+    if include_initial:
+        first = _like(np.full((*out.shape[:axis], 1, *out.shape[axis + 1 :]), start, out.dtype), out)
+        out = concat([first, out], axis=axis)
+    return out
+
+
+def cumulative_sum(x: Any, axis: int | None = None, include_initial: bool = False) -> Any:
+    """Running sum along ``axis``, after a 0 under ``include_initial``; only one axis need not be named."""
+    return _cumulative(cumsum, 0, x, axis, include_initial, "cumulative_sum")
+
+
+def cumulative_prod(x: Any, axis: int | None = None, include_initial: bool = False) -> Any:
+    """Running product along ``axis``, after a 1 under ``include_initial``; only one axis need not be named."""
+    return _cumulative(cumprod, 1, x, axis, include_initial, "cumulative_prod")
+
+
+def diff(x: Any, n: int = 1, axis: int = -1, prepend: Any = None, append: Any = None) -> Any:
+    """``n``-th differences of neighbours along ``axis``: ``x[1:] - x[:-1]``, taken ``n`` times (``np.diff``).
+
+    ``prepend`` and ``append`` are numbers or arrays put before and after ``x`` first. Bools differ by exclusive or.
+    """
+    x, axis = _axis(x, axis, "diff")
+    if n < 0:
+        raise ShapeError(f"diff: n must not be negative, got {n}")
+    edges = []
+    for edge in (prepend, append):
+        if edge is not None and not getattr(edge, "ndim", 0):
+            size = tuple(1 if i == axis else s for i, s in enumerate(x.shape))
+            edge = broadcast_to(_like(np.asarray(edge, x.dtype), x) if not hasattr(edge, "ndim") else edge, size)
+        edges.append(edge)
+    if n and (prepend is not None or append is not None):
+        x = concat([part for part in (edges[0], x, edges[1]) if part is not None], axis=axis)
+    for _ in range(n):
+        after, before = x[_part(axis, 1, None)], x[_part(axis, 0, -1)]
+        x = not_equal(after, before) if x.dtype == np.bool_ else after - before
+    return x
 
 
 # -- products ----------------------------------------------------------------------------------------------------------
@@ -75,6 +125,7 @@ _cumprod = Op(
     _cumprod_forward,
     _cumprod_vjp,
     save=(0, OUTPUT),
+    cast="float32",
     abstract=lambda x, axis: Spec(x.shape, np.cumprod(np.ones(1, x.dtype)).dtype),
     samples=_cumprod_samples,
     doc="Running product along an axis.",

@@ -15,11 +15,10 @@ from .. import backend
 from ..errors import DTypeError, IndexingError, ShapeError
 from ..op import Op, Sample, Shape, Spec
 from ..tensor import Tensor
-from .common import array, normalize_axis
+from .common import array, normalize_axis, speaks_as
 from .indexing import (
     _flat_places,
     _take_along_axis,
-    at,
     check_integers,
     embedding_grad,
     getitem,
@@ -73,6 +72,7 @@ _take = Op(
     _take_forward,
     _take_vjp,
     save=(1, Shape(0)),
+    jvp="linear",
     abstract=lambda x, indices, axis: Spec(x.shape[:axis] + indices.shape + x.shape[axis + 1 :], x.dtype),
     samples=_take_samples,
     doc="Slices picked along an axis.",
@@ -124,6 +124,7 @@ def _crop(x: Any, shape: tuple[int, ...]) -> Any:
     return x if tuple(x.shape) == tuple(shape) else x[tuple(slice(0, n) for n in shape)]
 
 
+@speaks_as("gather")
 def gather(x: Any, axis: int, index: Any) -> Any:
     """Elements picked along ``axis``: ``out[i][j] = x[index[i][j]][j]`` for axis 0 (``torch.gather``).
 
@@ -166,6 +167,8 @@ _scatter = Op(
     _scatter_forward,
     _scatter_vjp,
     save=1,
+    cast="promote",
+    jvp="linear",
     abstract=lambda x, index, src, axis: x,
     samples=lambda: [
         Sample(
@@ -193,6 +196,7 @@ def scatter(x: Any, axis: int, index: Any, src: Any) -> Any:
     return _scatter(x, index, _crop(src, index.shape), axis=axis)
 
 
+@speaks_as("scatter_add")
 def scatter_add(x: Any, axis: int, index: Any, src: Any) -> Any:
     """A copy of ``x`` with ``src`` added along ``axis``; values for one place add up (``torch.scatter_add``)."""
     src = _source(x, index, src)
@@ -211,11 +215,14 @@ def _source(x: Any, index: Any, src: Any) -> Any:
     return broadcast_to(owner.from_numpy(np.asarray(src, x.dtype), owner.device_of(raw)), tuple(index.shape))
 
 
+@speaks_as("index_put")
 def index_put(x: Any, index: Any, value: Any, accumulate: bool = False) -> Any:
     """A copy of ``x`` with ``value``, which broadcasts, written at ``index``, or added to what is there.
 
     ``index`` is what may stand in ``x[...]``. The same as ``x.at[index].set(value)`` and ``x.at[index].add(value)``.
     """
+    from .at import at
+
     places = at(x)[index]
     return places.add(value) if accumulate else places.set(value)
 
@@ -232,6 +239,7 @@ spread_along_axis = Op(
     _spread_forward,
     lambda F, g, indices, need, shape, axis: (F.take_along_axis(g, indices, axis), None),
     save=1,
+    jvp="linear",
     abstract=lambda g, indices, shape, axis: Spec(shape, g.dtype),
     samples=lambda: [
         Sample(
@@ -267,6 +275,8 @@ def masked_fill(x: Any, mask: Any, value: Any) -> Any:
             f"{tuple(mask.shape)} and a value with {rank} axes"
         )
     filled = where(mask, value, x)
+    if not np.can_cast(filled.dtype, x.dtype, "same_kind"):
+        raise DTypeError(f"masked_fill: a value of dtype {filled.dtype} does not fit into x of dtype {x.dtype}")
     return filled if filled.dtype == x.dtype else _cast_like(filled, x)
 
 

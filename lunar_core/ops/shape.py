@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import functools
 import math
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
 
-from ..errors import ShapeError
+from ..errors import DTypeError, ShapeError
 from ..op import SHAPES, Op, Sample, Shape, Spec
 from .common import array, normalize_axis
 
@@ -29,6 +30,7 @@ _reshape = Op(
     lambda xp, x, shape: x.reshape(shape),
     lambda F, g, shape0, need, shape: (g.reshape(shape0),),
     save=Shape(0),
+    jvp="linear",
     abstract=lambda x, shape: Spec(_full_shape(shape, math.prod(x.shape), x.shape), x.dtype),
     samples=[
         Sample((array(0, (2, 6)),), {"shape": (3, 4)}, torch=lambda t, x: x.reshape(3, 4)),
@@ -71,6 +73,7 @@ _transpose = Op(
     "transpose",
     lambda xp, x, axes: x.transpose(axes),
     lambda F, g, saved, need, axes: (g.transpose(_inverse(axes)),),
+    jvp="linear",
     abstract=lambda x, axes: Spec(tuple(x.shape[a] for a in axes), x.dtype),
     samples=[
         Sample((array(0, (2, 3)),), {"axes": (1, 0)}, torch=lambda t, x: x.permute(1, 0)),
@@ -143,12 +146,20 @@ def _broadcast_forward(xp: Any, x: Any, shape: tuple[int, ...]) -> Any:
     return xp.broadcast_to(x, shape)
 
 
+def _broadcast_spec(x: Spec, shape: tuple[int, ...]) -> Spec:
+    lead = len(shape) - x.ndim
+    if lead < 0 or any(n not in (1, wanted) for n, wanted in zip(x.shape, shape[lead:])):
+        raise ShapeError(f"broadcast_to: shape {x.shape} does not broadcast to {shape}")
+    return Spec(shape, x.dtype)
+
+
 _broadcast_to = Op(
     "broadcast_to",
     _broadcast_forward,
     lambda F, g, saved, need, shape: (g,),  # summed back by the engine
     broadcasts=True,
-    abstract=lambda x, shape: Spec(shape, x.dtype),
+    jvp="linear",
+    abstract=_broadcast_spec,
     samples=[
         Sample((array(0, (3,)),), {"shape": (2, 3)}, torch=lambda t, x: x.broadcast_to(2, 3)),
         Sample((array(1, (2, 1)),), {"shape": (4, 2, 3)}, torch=lambda t, x: x.broadcast_to(4, 2, 3)),
@@ -177,6 +188,10 @@ def _concat_vjp(F: Any, g: Any, shapes: Any, need: Any, axis: int) -> Any:
 
 def _concat_spec(*specs: Spec, axis: int) -> Spec:
     shape = list(specs[0].shape)
+    for s in specs:
+        if s.ndim != len(shape) or any(a != b for i, (a, b) in enumerate(zip(s.shape, shape)) if i != axis):
+            shapes = " and ".join(str(s.shape) for s in specs)
+            raise ShapeError(f"concat: shapes {shapes} must agree on every axis but axis {axis}")
     shape[axis] = sum(s.shape[axis] for s in specs)
     return Spec(tuple(shape), np.result_type(*[s.dtype for s in specs]))
 
@@ -186,6 +201,8 @@ _concat = Op(
     lambda xp, *arrays, axis: xp.concatenate(arrays, axis=axis),
     _concat_vjp,
     save=SHAPES,
+    cast="promote",
+    jvp="linear",
     abstract=_concat_spec,
     samples=[
         Sample((array(0, (2, 3)), array(1, (1, 3))), {"axis": 0}, torch=lambda t, *x: t.cat(x, 0)),
@@ -195,20 +212,29 @@ _concat = Op(
 )
 
 
-def concat(arrays: Any, axis: int = 0) -> Any:
-    """The ``arrays`` joined along an existing ``axis``; their other sizes agree."""
+def _arrays(arrays: Any, op: str) -> list[Any]:
+    if not isinstance(arrays, Iterable):
+        raise DTypeError(f"{op}: expected a sequence of arrays, got {type(arrays).__name__}")
     arrays = list(arrays)
     if not arrays:
-        raise ShapeError("concat: no arrays given")
+        raise ShapeError(f"{op}: no arrays given")
+    if not all(hasattr(x, "ndim") for x in arrays):
+        raise DTypeError(f"{op}: expected arrays, got {', '.join(type(x).__name__ for x in arrays)}")
+    return arrays
+
+
+def concat(arrays: Any, axis: int | None = 0) -> Any:
+    """The ``arrays`` joined along an existing ``axis``; their other sizes agree. ``None`` joins them flattened."""
+    arrays = _arrays(arrays, "concat")
+    if axis is None:
+        arrays, axis = [reshape(x, (-1,)) for x in arrays], 0
     axis = normalize_axis(axis, arrays[0].ndim, "concat")[0]
     return _concat(*arrays, axis=axis)
 
 
 def stack(arrays: Any, axis: int = 0) -> Any:
     """The ``arrays``, all of one shape, joined along a new ``axis``."""
-    arrays = list(arrays)
-    if not arrays:
-        raise ShapeError("stack: no arrays given")
+    arrays = _arrays(arrays, "stack")
     shapes = {tuple(x.shape) for x in arrays}
     if len(shapes) > 1:
         raise ShapeError(f"stack: arrays of different shapes: {sorted(shapes)}")
@@ -245,6 +271,7 @@ _pad = Op(
     "pad",
     lambda xp, x, widths, value: xp.pad(x, widths, constant_values=value),
     _pad_vjp,
+    jvp=lambda F, t, shape, widths, value: F.pad(t[0], widths),
     save=Shape(0),
     abstract=lambda x, widths, value: Spec(tuple(n + a + b for n, (a, b) in zip(x.shape, widths)), x.dtype),
     samples=[
@@ -287,6 +314,7 @@ _flip = Op(
     "flip",
     lambda xp, x, axis: xp.flip(x, axis),
     lambda F, g, saved, need, axis: (F.flip(g, axis),),
+    jvp="linear",
     abstract=lambda x, axis: x,
     samples=[
         Sample((array(0, (3,)),), {"axis": (0,)}, torch=lambda t, x: t.flip(x, (0,))),

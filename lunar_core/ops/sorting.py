@@ -12,10 +12,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .. import backend
-from ..errors import DTypeError, ShapeError
+from ..errors import DeviceError, DTypeError, ShapeError
 from ..op import Op, Sample, Spec
 from ..tensor import Tensor
-from .common import array, normalize_axis
+from .common import array, normalize_axis, speaks_as
 from .indexing import check_integers, index_scatter, take_along_axis
 from .scatter import spread_along_axis
 from .shape import transpose
@@ -165,7 +165,7 @@ def topk(x: Any, k: int, axis: int = -1, largest: bool = True, sorted: bool = Tr
     specified. Gradients flow to the elements picked. NaN counts as the largest.
     """
     axis = _one_axis(x, axis, "topk")
-    if not 0 <= k <= x.shape[axis]:
+    if not isinstance(k, (int, np.integer)) or not 0 <= k <= x.shape[axis]:
         raise ShapeError(f"topk: k={k} of {x.shape[axis]} elements on axis {axis} of shape {tuple(x.shape)}")
     indices = _argtopk(x, k=int(k), axis=axis, largest=bool(largest))
     return TopK(take_along_axis(x, indices, axis), indices)
@@ -302,8 +302,11 @@ def unique(
     return_inverse: bool = False,
     return_counts: bool = False,
     axis: int | None = None,
+    equal_nan: bool = True,
 ) -> Any:
     """The different elements of ``x`` in ascending order (slices along ``axis``); it has no gradient (``np.unique``).
+
+    NaNs count as one element unless ``equal_nan`` is false.
 
     On request also, as a tuple in this order: the first position of each, the positions in the result that rebuild
     ``x``, and how often each occurs.
@@ -311,14 +314,13 @@ def unique(
     raw = x.data if isinstance(x, Tensor) else x
     if axis is not None:
         axis = _one_axis(x, axis, "unique")
-    found = backend.of(raw).xp.unique(
-        raw, return_index=return_index, return_inverse=return_inverse, return_counts=return_counts, axis=axis
-    )
+    found = backend.of(raw).xp.unique(raw, return_index, return_inverse, return_counts, axis, equal_nan=equal_nan)
     if not isinstance(x, Tensor):
         return found
     return tuple(map(Tensor, found)) if isinstance(found, tuple) else Tensor(found)
 
 
+@speaks_as("bincount")
 def bincount(x: Any, weights: Any = None, minlength: int = 0) -> Any:
     """How often each of 0, 1, 2, ... occurs in the 1-D non-negative integers ``x``; at least ``minlength`` counts.
 
@@ -328,6 +330,8 @@ def bincount(x: Any, weights: Any = None, minlength: int = 0) -> Any:
     if x.ndim != 1 or (weights is not None and tuple(weights.shape) != tuple(x.shape)):
         shown = "" if weights is None else f" and weights of shape {tuple(weights.shape)}"
         raise ShapeError(f"bincount: expected 1-D integers, got shape {tuple(x.shape)}{shown}")
+    if minlength < 0:
+        raise ShapeError(f"bincount: minlength must not be negative, got {minlength}")
     raw = x.data if isinstance(x, Tensor) else x
     if raw.size and int(raw.min()) < 0:
         raise ShapeError(f"bincount: expected non-negative integers, the smallest is {int(raw.min())}")
@@ -345,5 +349,11 @@ def histogram(x: Any, bins: Any = 10, range: Any = None, density: bool = False, 
     bin holds its right edge. ``density`` divides by the total and the width, ``weights`` count instead of ones.
     """
     raw, edges, amounts = (v.data if isinstance(v, Tensor) else v for v in (x, bins, weights))
-    counts, edges = backend.of(raw).xp.histogram(raw, bins=edges, range=range, density=density, weights=amounts)
+    if len({type(v) for v in (raw, edges, amounts) if backend.is_array(v)}) > 1:
+        raise DeviceError("histogram: x, bins and weights lie on different devices", hint="move them by .to(device)")
+    try:
+        counts, edges = backend.of(raw).xp.histogram(raw, bins=edges, range=range, density=density, weights=amounts)
+    except ValueError as exc:
+        shown = "" if amounts is None else f", weights of shape {tuple(amounts.shape)}"
+        raise ShapeError(f"histogram: x {tuple(raw.shape)}, bins={bins!r}, range={range!r}{shown}: {exc}") from exc
     return (Tensor(counts), Tensor(edges)) if isinstance(x, Tensor) else (counts, edges)

@@ -1,7 +1,8 @@
 """What convolution and pooling share: sizes of sliding windows, and the memory order of images.
 
-Images have shape (N, C, H, W). The heavy kernels like them channels-last in memory, (N, H, W, C), because a window's
-row then is one contiguous run; they return NCHW-shaped views of such arrays, and elementwise functions keep that order.
+Images have shape (N, C, ...): one spatial axis (sequences), two (H, W) or three (volumes, D, H, W); everything here takes
+any number of them. The heavy kernels like images channels-last in memory, (N, ..., C), because a window's row then is one
+contiguous run; they return views of such arrays shaped (N, C, ...), and elementwise functions keep that order.
 """
 
 from __future__ import annotations
@@ -13,8 +14,12 @@ import numpy as np
 
 from ..errors import ShapeError
 
+Ints = tuple[int, ...]  # a number for each spatial axis
 Pair = tuple[int, int]
-Pads = tuple[Pair, Pair]  # ((top, bottom), (left, right))
+Pads = tuple[Pair, ...]  # (before, after) of each spatial axis
+
+IMAGES = {1: "sequences of shape (N, C, L)", 2: "images of shape (N, C, H, W)", 3: "volumes of shape (N, C, D, H, W)"}
+_SEVERAL = {1: "an int", 2: "an int or a pair of ints", 3: "an int or three ints"}
 
 
 def hashable(value: Any) -> Any:
@@ -22,12 +27,17 @@ def hashable(value: Any) -> Any:
     return tuple(map(hashable, value)) if isinstance(value, (list, tuple)) else value
 
 
-def pair(value: Any, what: str, op: str, low: int = 1) -> Pair:
-    """An int for both axes or a pair (vertical, horizontal), each at least ``low``."""
-    both = value if isinstance(value, tuple) else (value, value)
-    if len(both) != 2 or not all(isinstance(n, (int, np.integer)) and n >= low and n is not True for n in both):
-        raise ShapeError(f"{op}: {what} must be an int or a pair of ints, each at least {low}, got {value!r}")
-    return int(both[0]), int(both[1])
+def is_int(value: Any) -> bool:
+    return isinstance(value, (int, np.integer)) and not isinstance(value, bool)
+
+
+def ints(value: Any, count: int, what: str, op: str, low: int = 1) -> Ints:
+    """An int for all spatial axes or one for each of the ``count``, each at least ``low``."""
+    values = value if isinstance(value, tuple) else (value,) * count
+    if len(values) != count or not all(is_int(n) and n >= low for n in values):
+        each = ", each" if count > 1 else ""
+        raise ShapeError(f"{op}: {what} must be {_SEVERAL[count]}{each} at least {low}, got {value!r}")
+    return tuple(map(int, values))
 
 
 def extent(kernel: int, dilation: int) -> int:
@@ -35,26 +45,33 @@ def extent(kernel: int, dilation: int) -> int:
     return (kernel - 1) * dilation + 1
 
 
-def padding_of(padding: Any, size: Pair, kernel: Pair, stride: Pair, dilation: Pair, op: str) -> Pads:
-    """``padding`` in any of its spellings as ((top, bottom), (left, right)).
+def padding_of(padding: Any, size: Ints, kernel: Ints, stride: Ints, dilation: Ints, op: str) -> Pads:
+    """``padding`` in any of its spellings as (before, after) of each spatial axis.
 
     ``"valid"`` is none. ``"same"`` makes the output ``ceil(size / stride)``; an odd total puts the extra row at the
     bottom and the extra column at the right, as PyTorch and TensorFlow do.
     """
+    count = len(size)
     if padding == "valid":
-        return (0, 0), (0, 0)
+        return ((0, 0),) * count
     if padding == "same":
         pads = []
         for n, k, s, d in zip(size, kernel, stride, dilation):
             total = max((-(-n // s) - 1) * s + extent(k, d) - n, 0)
             pads.append((total // 2, total - total // 2))
-        return pads[0], pads[1]
+        return tuple(pads)
     if isinstance(padding, str):
         raise ShapeError(f"{op}: padding must be 'same', 'valid' or numbers, got {padding!r}")
-    if isinstance(padding, tuple) and len(padding) == 2 and all(isinstance(p, tuple) for p in padding):
-        return pair(padding[0], "padding", op, 0), pair(padding[1], "padding", op, 0)
-    vertical, horizontal = pair(padding, "padding", op, 0)
-    return (vertical, vertical), (horizontal, horizontal)
+    if count == 1 and isinstance(padding, tuple) and len(padding) == 2:
+        return (_both(padding, op),)  # of one axis: (before, after)
+    if isinstance(padding, tuple) and len(padding) == count and all(isinstance(p, tuple) for p in padding):
+        return tuple(_both(p, op) for p in padding)
+    return tuple((p, p) for p in ints(padding, count, "padding", op, 0))
+
+
+def _both(padding: Any, op: str) -> Pair:
+    before, after = ints(padding, 2, "padding", op, 0)
+    return before, after
 
 
 def window_count(size: int, kernel: int, stride: int, pads: Pair, dilation: int, ceil_mode: bool = False) -> int:
@@ -67,64 +84,76 @@ def window_count(size: int, kernel: int, stride: int, pads: Pair, dilation: int,
 
 
 def window_counts(
-    size: Pair, kernel: Pair, stride: Pair, pads: Pads, dilation: Pair, op: str, ceil_mode: bool = False
-) -> Pair:
+    size: Ints, kernel: Ints, stride: Ints, pads: Pads, dilation: Ints, op: str, ceil_mode: bool = False
+) -> Ints:
     """The output size; an error where the kernel does not fit into the padded input."""
     for n, k, p, d in zip(size, kernel, pads, dilation):
         if extent(k, d) > n + p[0] + p[1]:
-            spread = f" with dilation {dilation}" if dilation != (1, 1) else ""
+            spread = f" with dilation {dilation}" if any(d != 1 for d in dilation) else ""
             raise ShapeError(
                 f"{op}: kernel {kernel}{spread} is larger than the padded input: images are {size}, padding is {pads}"
             )
-    out = [window_count(n, k, s, p, d, ceil_mode) for n, k, s, p, d in zip(size, kernel, stride, pads, dilation)]
-    return out[0], out[1]
+    return tuple(window_count(n, k, s, p, d, ceil_mode) for n, k, s, p, d in zip(size, kernel, stride, pads, dilation))
 
 
-def check_images(shape: tuple[int, ...], op: str) -> None:
-    """Refuse what is not (N, C, H, W)."""
-    if len(shape) != 4:
-        raise ShapeError(f"{op} expects images of shape (N, C, H, W), got {tuple(shape)}")
+def check_images(shape: tuple[int, ...], count: int, op: str) -> None:
+    """Refuse what has not ``count`` spatial axes after batch and channels."""
+    if len(shape) != count + 2:
+        raise ShapeError(f"{op} expects {IMAGES[count]}, got {tuple(shape)}")
 
 
 # -- memory order ------------------------------------------------------------------------------------------------------
 
+_LAST = {ndim: (0, *range(2, ndim), 1) for ndim in range(2, 7)}
+_FIRST = {ndim: (0, ndim - 1, *range(1, ndim - 1)) for ndim in range(2, 7)}
+
+
+def moved_last(x: Any) -> Any:
+    """(N, C, ...) -> (N, ..., C), a view."""
+    return x.transpose(_LAST[x.ndim])
+
 
 def channels_last(xp: Any, x: Any) -> Any:
-    """(N, C, H, W) -> (N, H, W, C), contiguous: a view where the memory lies so already, else a copy."""
-    y = x.transpose(0, 2, 3, 1)
+    """(N, C, ...) -> (N, ..., C), contiguous: a view where the memory lies so already, else a copy."""
+    y = x.transpose(_LAST[x.ndim])
     return y if y.flags.c_contiguous else xp.ascontiguousarray(y)
 
 
 def channels_first(y: Any) -> Any:
-    """(N, H, W, C) -> (N, C, H, W), a view."""
-    return y.transpose(0, 3, 1, 2)
+    """(N, ..., C) -> (N, C, ...), a view."""
+    return y.transpose(_FIRST[y.ndim])
 
 
 def is_channels_last(x: Any) -> bool:
-    """Whether an (N, C, H, W) array lies densely as (N, H, W, C); of one that lies both ways, also true."""
-    return x.transpose(0, 2, 3, 1).flags.c_contiguous
+    """Whether an (N, C, ...) array lies densely as (N, ..., C); of one that lies both ways, also true."""
+    return bool(x.transpose(_LAST[x.ndim]).flags.c_contiguous)
+
+
+def empty_like_images(xp: Any, x: Any, shape: tuple[int, ...], dtype: Any) -> Any:
+    """An array of ``shape`` (N, C, ...) that lies channels-last where ``x`` does."""
+    if not x.flags.c_contiguous and is_channels_last(x):
+        return channels_first(xp.empty((shape[0], *shape[2:], shape[1]), dtype))
+    return xp.empty(shape, dtype)
 
 
 def padded(xp: Any, x: Any, pads: Pads, value: float = 0.0) -> Any:
-    """Images with a border, (N, H, W, C) in and out; negative widths crop. Always contiguous."""
-    (top, bottom), (left, right) = pads
-    if top < 0 or bottom < 0 or left < 0 or right < 0:
-        _, h, w, _ = x.shape
-        x = x[:, max(-top, 0) : h - max(-bottom, 0), max(-left, 0) : w - max(-right, 0)]
-        top, bottom, left, right = max(top, 0), max(bottom, 0), max(left, 0), max(right, 0)
-    if not (top or bottom or left or right):
+    """Images with a border, (N, ..., C) in and out; negative widths crop. Always contiguous."""
+    if not any(map(any, pads)):
         return x if x.flags.c_contiguous else xp.ascontiguousarray(x)
-    n, h, w, c = x.shape
-    out = xp.empty((n, h + top + bottom, w + left + right, c), x.dtype)
-    out[:, top : top + h, left : left + w] = x
-    if top:
-        out[:, :top] = value
-    if bottom:
-        out[:, top + h :] = value
-    if left:
-        out[:, :, :left] = value
-    if right:
-        out[:, :, left + w :] = value
+    if any(before < 0 or after < 0 for before, after in pads):
+        kept = (slice(max(-p[0], 0), n - max(-p[1], 0)) for n, p in zip(x.shape[1:-1], pads))
+        x = x[(slice(None), *kept)]
+        pads = tuple((max(p[0], 0), max(p[1], 0)) for p in pads)
+    sizes = x.shape[1:-1]
+    out = xp.empty((x.shape[0], *(n + p[0] + p[1] for n, p in zip(sizes, pads)), x.shape[-1]), x.dtype)
+    out[(slice(None), *(slice(p[0], p[0] + n) for n, p in zip(sizes, pads)))] = x
+    before: tuple[slice, ...] = (slice(None),)
+    for n, (low, high) in zip(sizes, pads):  # of the axes before, the borders are filled already
+        if low:
+            out[(*before, slice(None, low))] = value
+        if high:
+            out[(*before, slice(low + n, None))] = value
+        before = (*before, slice(low, low + n))
     return out
 
 
@@ -148,3 +177,8 @@ def tap(offset: int, stride: int, size: int, count: int) -> tuple[slice, slice]:
     last = max(first, min(count, (size - 1 - offset) // stride + 1))
     start = offset + first * stride
     return slice(first, last), slice(start, start + (last - first) * stride, stride)
+
+
+def pair(value: Any, what: str, op: str, low: int = 1) -> Ints:
+    """:func:`ints` for two axes."""
+    return ints(value, 2, what, op, low)

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from composed_ops import ROWS
+from composed_ops_more import ROWS
 
 import lunar_core as lc
 from lunar_core import ops

@@ -5,7 +5,7 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from composed_ops import ROWS
+from composed_ops_more import ROWS
 
 import lunar_core as lc
 from lunar_core import ops

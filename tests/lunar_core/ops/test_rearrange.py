@@ -127,7 +127,7 @@ def test_numpys_functions_reach_these():
     "call, words",
     [
         (lambda x: ops.chunk(x, 0), "chunk: expected at least one chunk, got 0"),
-        (lambda x: ops.tile(x, -1), "tile: repetitions must not be negative"),
+        (lambda x: ops.tile(x, -1), "tile: repetitions must be ints that are not negative"),
         (lambda x: ops.repeat(x, [1, 2, 3], axis=0), "repeat: expected a count or 2 counts for axis 0"),
         (lambda x: ops.repeat(x, -1), "none negative, got -1"),
         (ops.meshgrid, "meshgrid: expected 1-D arrays"),
