@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from . import errors, ops, random
 from .errors import LunarError
-from .functional import grad, hessian, hvp, jacobian, jvp, vjp
+from .functional import functional_call, grad, hessian, hvp, jacobian, value_and_grad, vjp
 from .modes import (
     default_device,
     default_dtype,
@@ -27,7 +27,20 @@ from .modes import (
 )
 from .module import Buffer, Module, Parameter
 from .op import Op, Sample, Spec
-from .ops.creation import arange, empty, eye, full, full_like, linspace, ones, ones_like, zeros, zeros_like
+from .ops.creation import (
+    arange,
+    empty,
+    empty_like,
+    eye,
+    full,
+    full_like,
+    linspace,
+    ones,
+    ones_like,
+    zeros,
+    zeros_like,
+)
+from .ops.dlpack import from_dlpack
 from .random import seed
 from .tensor import Tensor, as_tensor, tensor
 
@@ -49,6 +62,13 @@ _LAZY = {
     "hookimpl": ("hookspecs", "hookimpl"),
     "checkpoint": ("checkpoint", "checkpoint"),
     "anomaly_mode": ("anomaly", "anomaly_mode"),
+    "jvp": ("forward", "jvp"),
+    "vmap": ("batched", "vmap"),
+    "autocast": ("precision", "autocast"),
+    "draw_graph": ("graph", "draw_graph"),
+    "summary": ("summaries", "summary"),
+    "saved_tensor_hooks": ("saving", "saved_tensor_hooks"),
+    "set_flush_denormal": ("denormals", "set_flush_denormal"),
     "get_num_threads": ("threads", "get_num_threads"),
     "set_num_threads": ("threads", "set_num_threads"),
 }
@@ -73,14 +93,21 @@ _NAMESPACES = {
 
 if TYPE_CHECKING:
     from .anomaly import anomaly_mode
+    from .batched import vmap
     from .checkpoint import checkpoint
     from .component import PLUGIN_API, Component, field
     from .config import from_config, to_config
     from .contracts.layer import Layer
+    from .denormals import set_flush_denormal
+    from .forward import jvp
     from .fusion import fused
+    from .graph import draw_graph
     from .hookspecs import hookimpl
     from .plugins import create, registry
+    from .precision import autocast
+    from .saving import saved_tensor_hooks
     from .serialize import load, save
+    from .summaries import summary
     from .threads import get_num_threads, set_num_threads
 
 
@@ -134,18 +161,23 @@ __all__ = [
     "anomaly_mode",
     "arange",
     "as_tensor",
+    "autocast",
     "checkpoint",
     "create",
     "default_device",
     "default_dtype",
+    "draw_graph",
     "empty",
+    "empty_like",
     "enable_grad",
     "errors",
     "eye",
     "field",
     "from_config",
+    "from_dlpack",
     "full",
     "full_like",
+    "functional_call",
     "fused",
     "get_num_threads",
     "grad",
@@ -165,12 +197,17 @@ __all__ = [
     "random",
     "registry",
     "save",
+    "saved_tensor_hooks",
     "seed",
     "set_default_dtype",
+    "set_flush_denormal",
     "set_num_threads",
+    "summary",
     "tensor",
     "to_config",
+    "value_and_grad",
     "vjp",
+    "vmap",
     "zeros",
     "zeros_like",
 ]

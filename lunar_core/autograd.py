@@ -16,7 +16,7 @@ import sys
 import weakref
 from collections.abc import Callable, Sequence
 from operator import attrgetter
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 import numpy as np
 
@@ -153,6 +153,12 @@ class Pick:
         return _add_hook(self, hook)
 
 
+class Result(NamedTuple):
+    """In ``Op.save``: keep result ``index`` of an op that has several."""
+
+    index: int  # type: ignore[assignment]  # a tuple has a method of that name
+
+
 class Deferred:
     """In place of ``Node.saved``: the arrays are made when the rule needs them."""
 
@@ -217,6 +223,8 @@ def note_write(array: Any) -> None:
     """Tell the graph that ``array``'s memory was written in place."""
     owner = storage(array)
     clock.now += 1
+    if modes.written is not None:
+        modes.written.append(array)
     key = id(owner)
     known = clock.written.get(key)
     if known is None or known[1]() is not owner:
@@ -298,7 +306,7 @@ def run_backward(
                 f"backward from a tensor of shape {output.shape} that does not require a gradient",
                 hint="no input required one, or it was computed inside no_grad()",
             )
-        g = _seed(output, seed, create_graph)
+        g = _seed(output, seed)
         grads[node] = grads[node] + g if node in grads else g
 
     order = _reachable(list(grads))
@@ -307,8 +315,15 @@ def run_backward(
     if inputs is not None:
         wanted = _wanted_nodes(order, inputs)
 
+    # Values of a function transform are no arrays: their gradients are computed as tensors, whose own graph, further out,
+    # is recorded as the caller's modes say.
     before = modes.grad
-    modes.grad = create_graph
+    carried = modes.level is not None and any([hasattr(output.data, "level") for output in outputs])
+    tensors = create_graph or carried
+    if not tensors:
+        for root in grads:
+            grads[root] = grads[root].data
+    modes.grad = create_graph or (carried and before)
     buffers: dict[int, Any] = {}
     try:
         for node in order:
@@ -316,13 +331,13 @@ def run_backward(
             if g is None:
                 continue
             if node.hooks:
-                g = _run_hooks(node, g, create_graph)
+                g = _run_hooks(node, g, tensors)
             if wanted is not None and node in wanted[1]:
                 captured[node] = g
             kind = type(node)
             if kind is Leaf:
                 if wanted is None:
-                    if create_graph:
+                    if tensors:
                         if node.last is not None and node.last is not node.grad:
                             node.spare()
                         node.grad = g if node.grad is None else node.grad + g
@@ -337,7 +352,7 @@ def run_backward(
                     slot = grads.setdefault(parent, [None] * parent.op.count_of(parent))
                     slot[node.index] = g if slot[node.index] is None else slot[node.index] + g
             else:
-                _step(node, g, grads, create_graph, wanted)
+                _step(node, g, grads, create_graph, wanted, tensors)
                 if not retain_graph:
                     node.saved = _FREED
                     node.parents = ()
@@ -350,7 +365,7 @@ def run_backward(
     return [captured.get(tensor.node) if tensor.node is not None else None for tensor in inputs]
 
 
-def _step(node: Node, g: Any, grads: dict[Any, Any], create_graph: bool, wanted: Any) -> None:
+def _step(node: Node, g: Any, grads: dict[Any, Any], create_graph: bool, wanted: Any, tensors: bool) -> None:
     """Apply one node's rule and hand the results to its parents."""
     saved = node.saved
     if saved is _FREED:
@@ -380,9 +395,9 @@ def _step(node: Node, g: Any, grads: dict[Any, Any], create_graph: bool, wanted:
             return
     if op.vjp is None:
         raise GradientError(f"{op.name} has no gradient rule", hint="use x.detach() where no gradient is meant to flow")
-    if create_graph:
+    if tensors:
         F = _differentiable
-        saved = _as_tensors(node, saved)
+        saved = _as_tensors(node, saved, create_graph)
     else:
         F = _raw_namespace(g if type(g) is not list else next(gi for gi in g if gi is not None))
     if node.static:
@@ -396,6 +411,8 @@ def _step(node: Node, g: Any, grads: dict[Any, Any], create_graph: bool, wanted:
     for parent, needed, gi in zip(parents, need, results):
         if gi is None or not needed:
             continue
+        if tensors and not create_graph and gi.node is not None:  # a rule that differentiates something itself
+            gi = _wrap(gi.data)
         if type(parent) is Leaf:
             tensor = parent.tensor()
             if tensor is None:
@@ -417,24 +434,28 @@ def _fit(op: Op, g: Any, shape: tuple[int, ...]) -> Any:
     return _sum_to(g, shape)
 
 
-def _as_tensors(node: Node, saved: Any) -> Any:
-    """The kept arrays as Tensors that hang in the graph where they came from."""
+def _as_tensors(node: Node, saved: Any, hang: bool) -> Any:
+    """The kept arrays as Tensors; they hang in the graph where they came from, unless told otherwise."""
     indices = node.op.save
     if indices == "shapes":
         return saved
     if indices == "inputs":
         indices = tuple(range(len(saved)))
     if type(indices) is not tuple:
-        return _as_tensor(node, saved, indices)
-    return tuple([_as_tensor(node, value, index) for value, index in zip(saved, indices)])
+        return _as_tensor(node, saved, indices, hang)
+    return tuple([_as_tensor(node, value, index, hang) for value, index in zip(saved, indices)])
 
 
-def _as_tensor(node: Node, value: Any, index: Any) -> Any:
+def _as_tensor(node: Node, value: Any, index: Any, hang: bool) -> Any:
     if value is None or not hasattr(value, "strides"):
         if index == -1 and type(value) is tuple:  # the results of an op that has several
-            return tuple([_as_result(node, i, array) for i, array in enumerate(value)])
+            return tuple([_as_result(node, i, array, hang) for i, array in enumerate(value)])
         return value
+    if type(index) is Result:
+        return _as_result(node, index.index, value, hang)
     tensor = _wrap(value)
+    if not hang:
+        return tensor
     if index == -1:
         tensor.node = node
     elif type(index) is int:
@@ -442,10 +463,10 @@ def _as_tensor(node: Node, value: Any, index: Any) -> Any:
     return tensor
 
 
-def _as_result(node: Node, index: int, array: Any) -> Any:
+def _as_result(node: Node, index: int, array: Any, hang: bool) -> Any:
     """One of several results as a Tensor in the graph; its gradient adds to what other uses of that result give."""
     tensor = _wrap(array)
-    if array.dtype.kind not in "biu":
+    if hang and array.dtype.kind not in "biu":
         tensor.node = Pick(node, index, array)  # type: ignore[assignment]
     return tensor
 
@@ -475,7 +496,7 @@ def _wanted_nodes(order: list[Any], inputs: Sequence[Tensor]) -> tuple[set[Any],
     return on_path, targets
 
 
-def _seed(output: Tensor, seed: Any, create_graph: bool) -> Any:
+def _seed(output: Tensor, seed: Any) -> Any:
     if seed is None:
         if output.data.size != 1:
             raise GradientError(
@@ -489,7 +510,7 @@ def _seed(output: Tensor, seed: Any, create_graph: bool) -> Any:
             raise ShapeError(f"backward: gradient of shape {g.shape} for a tensor of shape {output.shape}")
         if g.dtype != output.dtype:
             g = _cast(g, output.dtype)
-    return g if create_graph else g.data
+    return g
 
 
 def _array_seed(seed: Any, output: Tensor) -> Any:
@@ -519,10 +540,10 @@ def _ones_like(array: Any) -> Any:
     return backend.of(array).xp.ones_like(array)
 
 
-def _run_hooks(node: Any, g: Any, create_graph: bool) -> Any:
+def _run_hooks(node: Any, g: Any, tensors: bool) -> Any:
     if type(g) is list:
         return g
-    tensor = g if create_graph else _wrap(g)
+    tensor = g if tensors else _wrap(g)
     for hook in tuple(node.hooks):
         result: Any = hook(tensor)
         if result is not None:
@@ -532,4 +553,4 @@ def _run_hooks(node: Any, g: Any, create_graph: bool) -> Any:
                     f"expected a Tensor of shape {tensor.shape} or None"
                 )
             tensor = result
-    return tensor if create_graph else tensor.data
+    return tensor if tensors else tensor.data

@@ -57,7 +57,7 @@ def of(array: Any) -> Backend:
         if cls in BACKENDS:
             return BACKENDS[cls]
     raise DeviceError(
-        f"expected an array of {', '.join(b.name for b in BACKENDS.values())}, got {type(array).__name__}",
+        f"expected an array of {', '.join(b.name for b in _DEVICES.values())}, got {type(array).__name__}",
         hint="wrap plain Python data with lc.tensor(...)",
     )
 
@@ -66,6 +66,14 @@ def names_device(text: str) -> bool:
     """Whether ``text`` is the name of a device rather than of a dtype."""
     kind = text.partition(":")[0]
     return kind in _DEVICES or kind == "cuda"
+
+
+_MISNAMED = frozenset({"gpu", "mps", "xpu", "hip", "rocm", "tpu", "metal"})  # what other libraries call a device
+
+
+def looks_like_device(text: str) -> bool:
+    """Whether ``text`` was meant as a device: one that exists, or a name that other libraries use."""
+    return names_device(text) or text.partition(":")[0].rstrip("0123456789").lower() in {*_DEVICES, *_MISNAMED, "cuda"}
 
 
 def is_array(value: Any) -> bool:
@@ -83,7 +91,12 @@ def for_device(device: str) -> Backend:
     if kind not in _DEVICES and kind == "cuda":
         _register_cupy()
     if kind not in _DEVICES:
-        raise DeviceError(f"unknown device {device!r}", hint=f"known here: {', '.join(sorted({*_DEVICES, 'cuda'}))}")
+        known = ", ".join(sorted({*_DEVICES, "cuda"}))
+        gpu = looks_like_device(device) and kind != "cpu"
+        raise DeviceError(
+            f"unknown device {device!r}",
+            hint='a GPU is "cuda", or "cuda:1" for the second' if gpu else f"known here: {known}",
+        )
     return _DEVICES[kind]
 
 

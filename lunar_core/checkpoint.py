@@ -16,8 +16,12 @@ from typing import Any
 from . import random
 from .autograd import Deferred, Leaf, Node, Pick, clock, counter, written_at
 from .errors import GradientError, InPlaceError
-from .modes import default_device, default_dtype, enable_grad, modes
+from .modes import _Mode, modes
 from .tensor import Tensor
+
+
+class _Watched(_Mode):
+    watched = True
 
 
 class _Block:
@@ -28,11 +32,17 @@ class _Block:
         self.args = args
         self.kwargs = kwargs
         self.random = random.state()
-        self.dtype, self.device = modes.dtype, modes.device
+        self.dtype, self.device, self.autocast = modes.dtype, modes.device, modes.autocast
+        self.mode = _Mode if modes.autocast is None else _Watched
+        self.written: list[Any] = []  # what the first run wrote in place, such as running statistics
         self.names: list[str] = []
         self.rerun: dict[int, Any] = {}
         self.clock = 0  # when the first run was through
         self.leaves: set[Leaf] = set()  # what the block read besides its arguments
+
+    def own(self) -> dict[str, Any]:
+        """What each run has for itself: conversions of parameters that were made outside would not be made again."""
+        return {"autocast": self.autocast and self.autocast.renewed()}
 
     def done(self, nodes: list[Node]) -> None:
         """The first run is through: note what the second has to find again."""
@@ -58,13 +68,16 @@ class _Block:
         if index not in self.rerun:
             self.check_inputs()
             before = random.state()
+            kept = [(array, array.copy()) for array in self.written]
             random.load_state(self.random)
             try:
-                with enable_grad(), default_dtype(self.dtype), default_device(self.device):
+                with self.mode(grad=True, saving=None, dtype=self.dtype, device=self.device, **self.own()):
                     first = counter()
                     outputs = self.function(*[_again(a) for a in self.args], **self.kwargs)
             finally:
                 random.load_state(before)
+                for array, values in kept:  # written once: by the first run
+                    array[...] = values
             nodes = _nodes_since(outputs, first)
             if [n.op.name for n in nodes] != self.names:
                 raise GradientError(
@@ -105,14 +118,17 @@ def checkpoint(function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
     """``function(*args, **kwargs)``, whose intermediate arrays are computed again in the backward pass.
 
     ``function`` gives a tensor or a tuple of tensors and must compute the same in both runs; dropout does, because the
-    random streams are put back. Costs one more forward run; saves the memory of everything between its arguments and
-    its results.
+    random streams are put back. What it writes in place, such as running statistics, is written once.
+    Costs one more forward run; saves the memory of everything between its arguments and its results.
     """
     if not modes.grad:
         return function(*args, **kwargs)
     block = _Block(function, args, kwargs)
     first = counter()
-    outputs = function(*args, **kwargs)
+    with _Mode(written=block.written, **block.own()):
+        outputs = function(*args, **kwargs)
+    if modes.written is not None:  # inside another block
+        modes.written.extend(block.written)
     nodes = _nodes_since(outputs, first)
     block.done(nodes)
     for index, node in enumerate(nodes):

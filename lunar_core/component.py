@@ -190,7 +190,8 @@ class Component:
         if not hasattr(type(self), "__attrs_attrs__"):
             return ""
         parts = []
-        for a in _config_fields(type(self)):
+        # positional ones first, also those that a subclass declares after the keywords of its base
+        for a in sorted(_config_fields(type(self)), key=lambda a: a.kw_only):
             if a.repr and hasattr(self, a.name):
                 value = getattr(self, a.name)
                 if not _is_default(a, value):

@@ -15,7 +15,9 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from .component import Component, check_field
+from .contracts.model import Template
 from .errors import ConfigError, HyperparameterError, LunarError
+from .module import Module
 from .suggest import did_you_mean
 
 if TYPE_CHECKING:
@@ -109,6 +111,8 @@ class _Writer:
     def _compound(self, value: Any, path: str) -> Any:
         if isinstance(value, Component):
             return self._component(value, path)
+        if isinstance(value, Template):
+            return self.write(value.part, path)
         if isinstance(value, Mapping):
             for key in value:
                 if not isinstance(key, str) or key.startswith("@"):
@@ -138,10 +142,32 @@ class _Writer:
                 f"{path or 'to_config'}: {type(value).__qualname__} is not a registered component",
                 hint=f'lc.registry.register("{kind}", "a_name", {type(value).__name__}) names it for this process',
             )
+        if isinstance(value, Module):
+            _refuse_changed(value, path)
         config: dict[str, Any] = {f"@{record.kind}": written_name(record)}
         for key, item in value.config().items():
             config[key] = self.write(item, _join(path, key))
         return config
+
+
+def _refuse_changed(module: Any, path: str) -> None:
+    """Raise ConfigError for a component whose parts were changed where its hyperparameters do not tell."""
+    told = set(map(id, _modules_in(list(module.config().values()))))
+    for name, child in module.named_children():
+        if id(child) not in told and (module._changed or any(m._changed for m in child.modules())):
+            raise ConfigError(
+                f"{path or 'to_config'}: parts of {type(module).__name__} were changed, in or at {name!r}; its "
+                "hyperparameters describe it as it was",
+                hint="keep the weights (lc.save) and make the same changes to a new one before loading them",
+            )
+
+
+def _modules_in(value: Any) -> Iterator[Any]:
+    if isinstance(value, Module):
+        yield value
+    elif isinstance(value, (list, tuple, dict)):
+        for item in value.values() if isinstance(value, dict) else value:
+            yield from _modules_in(item)
 
 
 def written_name(record: ComponentPlugin) -> str:

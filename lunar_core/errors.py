@@ -63,6 +63,10 @@ class NotBuiltError(LunarError, RuntimeError):
     """Parameters were asked for before the input sizes are known."""
 
 
+class ArgumentError(LunarError, TypeError):
+    """An argument that the function does not have; the hint is its name here."""
+
+
 class HyperparameterError(LunarError, ValueError):
     """A hyperparameter that is unknown, missing, of the wrong type or out of range."""
 

@@ -93,6 +93,13 @@ class FlatBuffer:
         self.state[name] = vector
         return vector
 
+    def take_over(self, name: str) -> None:
+        """Let a state array that holds the values more exactly follow those that were written from outside."""
+        wide = self.state[name]
+        changed = wide.astype(self.dtype) != self.data
+        if bool(changed.any()):
+            wide[...] = self.xp.where(changed, self.data.astype(wide.dtype), wide)
+
     def state_view(self, entry: Entry, name: str) -> Any:
         """One parameter's part of a state array, in the parameter's shape."""
         if name in entry.own:

@@ -1,36 +1,48 @@
-"""Derivatives as functions: grad, vjp, jvp, jacobian, hessian, hvp.
+"""Derivatives as functions: grad, value_and_grad, vjp, jacobian, hessian, hvp; jvp is in :mod:`lunar_core.forward`.
 
 They differentiate with respect to chosen inputs and leave every ``grad`` alone. ``lc.grad`` takes results that were
-computed already; the others take a function and compute it.
+computed already, or a function like the others.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from typing import Any
+import functools
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 from . import backend
 from .autograd import run_backward
-from .errors import GradientError, ShapeError
+from .carried import hangs, leaf
+from .errors import GradientError, ShapeError, StateError
 from .modes import enable_grad, modes
 from .tensor import Tensor
+from .trees import tree_leaves, tree_map
+
+if TYPE_CHECKING:
+    from .module import Module
 
 
 def grad(
     outputs: Any,
-    inputs: Any,
+    inputs: Any = 0,
     grad_outputs: Any = None,
     *,
     create_graph: bool = False,
     retain_graph: bool | None = None,
     allow_unused: bool = False,
-) -> list[Any]:
+    has_aux: bool = False,
+) -> Any:
     """Gradients of ``outputs`` with respect to ``inputs``, without touching any ``grad``.
 
     ``outputs`` and ``inputs`` are a tensor or a sequence of tensors; ``grad_outputs`` seeds each output (one-element
     outputs need none). ``create_graph`` makes the results differentiable, to any order. An input that the outputs do
     not depend on is an error, or ``None`` in the result under ``allow_unused``.
+
+    ``grad(function, argnums)`` of a function of tensors that gives one number is a function too: its gradient, as
+    :func:`value_and_grad` describes it. It composes: ``grad(grad(f))``, ``jvp`` of it, ``vmap`` of it.
     """
+    if callable(outputs) and not isinstance(outputs, Tensor):
+        return _gradient("grad", outputs, inputs, has_aux, create_graph)
     outputs, inputs = _tensors("grad: outputs", outputs), _tensors("grad: inputs", inputs)
     if grad_outputs is None:
         grad_outputs = [None] * len(outputs)
@@ -49,7 +61,7 @@ def grad(
                 f"grad: the outputs do not depend on input {i} of shape {tensor.shape}",
                 hint="allow_unused=True gives None",
             )
-    return [r if r is None or create_graph else Tensor(r) for r in results]
+    return [r if r is None or isinstance(r, Tensor) else Tensor(r) for r in results]
 
 
 def _tensors(name: str, value: Any) -> list[Tensor]:
@@ -64,43 +76,13 @@ def vjp(function: Callable[..., Any], *primals: Tensor) -> tuple[Any, Callable[.
     """``function(*primals)`` and a function that maps an output gradient to the gradients of ``primals``."""
     recording = modes.grad
     with enable_grad():
-        inputs = [_fresh_leaf(p) for p in primals]
+        inputs = [leaf(p) for p in primals]
         output = function(*inputs)
 
     def pullback(cotangent: Tensor, *, create_graph: bool = False) -> list[Any]:
         return grad(output, inputs, cotangent, create_graph=create_graph, retain_graph=True, allow_unused=True)
 
     return output if recording else output.detach(), pullback
-
-
-def jvp(function: Callable[..., Any], primals: Sequence[Tensor], tangents: Sequence[Tensor]) -> tuple[Any, Any]:
-    """``function(*primals)`` and its directional derivative along ``tangents``, by differentiating a vjp."""
-    primals, tangents = _tensors("jvp: primals", primals), _tensors("jvp: tangents", tangents)
-    if [p.shape for p in primals] != [t.shape for t in tangents]:
-        shapes = [", ".join(str(t.shape) for t in tensors) for tensors in (primals, tangents)]
-        raise ShapeError(f"jvp: each primal needs a tangent of its shape: primals {shapes[0]}; tangents {shapes[1]}")
-    recording = modes.grad
-    with enable_grad():
-        inputs = [_fresh_leaf(p) for p in primals]
-        output = function(*inputs)
-        v = Tensor(backend.of(output.data).xp.ones_like(output.data))
-        v.requires_grad_()
-        pulled = grad(output, inputs, v, create_graph=True, allow_unused=True)
-    result = output if recording else output.detach()
-    pairs = [(p, t) for p, t in zip(pulled, tangents) if p is not None and p.node is not None]
-    if not pairs:
-        return result, output.detach() * 0
-    (tangent,) = grad([p for p, _ in pairs], [v], [t for _, t in pairs], create_graph=recording, allow_unused=True)
-    return result, output.detach() * 0 if tangent is None else tangent
-
-
-def _fresh_leaf(tensor: Tensor) -> Tensor:
-    """A leaf with the same values; when the tensor has a graph, gradients flow on into it."""
-    if tensor.node is not None:
-        return tensor
-    new = Tensor(tensor.data)
-    new.requires_grad_()
-    return new
 
 
 def jacobian(function: Callable[[Tensor], Tensor], x: Tensor, *, create_graph: bool = False) -> Tensor:
@@ -111,7 +93,7 @@ def jacobian(function: Callable[[Tensor], Tensor], x: Tensor, *, create_graph: b
     from . import ops
 
     with enable_grad():
-        x = _fresh_leaf(x)
+        x = leaf(x)
         output = function(x)
         if output.node is None:
             raise GradientError("jacobian: the output does not depend on the input")
@@ -139,16 +121,114 @@ def hessian(function: Callable[[Tensor], Tensor], x: Tensor, *, create_graph: bo
 
 
 def hvp(function: Callable[[Tensor], Tensor], x: Tensor, v: Tensor) -> Tensor:
-    """The Hessian of a one-element ``function`` at ``x`` times ``v``, of the shape of ``x``, without forming the matrix."""
+    """The Hessian of a one-element ``function`` at ``x`` times ``v``, of the shape of ``x``, without forming the matrix.
+
+    Forward over reverse: the directional derivative of the gradient, which keeps no graph of the gradient.
+    """
+    from .forward import jvp
+
     if v.shape != x.shape:
         raise ShapeError(f"hvp: vector of shape {v.shape} for an input of shape {x.shape}")
-    with enable_grad():
-        x = _fresh_leaf(x)
-        value = function(x)
-        if value.size != 1:
-            raise ShapeError(f"hvp: the function must give one element, got shape {value.shape}")
-        (g,) = grad(value.reshape(()), x, create_graph=True)
-        if g.node is None:
-            return x.detach() * 0
-        (result,) = grad((g * v).sum(), x, allow_unused=True)
-    return x.detach() * 0 if result is None else result
+    return jvp(_gradient("hvp", function, 0, False), [x], [v])[1]
+
+
+def value_and_grad(
+    function: Callable[..., Any], argnums: int | Sequence[int] = 0, *, has_aux: bool = False, create_graph: bool = False
+) -> Callable[..., Any]:
+    """A function that gives ``(value, gradient)`` of ``function``, which computes one number from its arguments.
+
+    ``argnums`` says which positional arguments to differentiate in: a position gives one gradient, a sequence a tuple.
+    Such an argument may be a nested tuple, list or dict of tensors; its gradient has the same structure, with zeros
+    where the value does not depend on it. With ``has_aux`` the function returns ``(value, aux)``, and so does the first
+    result. The gradient itself is differentiable inside another derivative of this kind, where an argument was computed in a
+    graph, and with ``create_graph``.
+    """
+    return _gradient("value_and_grad", function, argnums, has_aux, create_graph, value=True)
+
+
+def _gradient(
+    name: str,
+    function: Callable[..., Any],
+    argnums: Any,
+    has_aux: bool,
+    create_graph: bool = False,
+    value: bool = False,
+) -> Callable[..., Any]:
+    positions = (argnums,) if isinstance(argnums, int) else tuple(argnums)
+
+    @functools.wraps(function)
+    def gradient(*args: Any, **kwargs: Any) -> Any:
+        if not all(-len(args) <= i < len(args) for i in positions):
+            raise GradientError(f"{name}: argnums {argnums!r} with {len(args)} positional arguments")
+        chosen = [args[i] for i in positions]
+        keep = create_graph or modes.derivatives > 0 or any(map(hangs, _tensors(name, tree_leaves(chosen))))
+        recording, before = modes.grad, modes.closed
+        modes.derivatives += 1
+        if modes.level is not None and not (keep and recording):
+            modes.closed = modes.level.depth
+        try:
+            with enable_grad():
+                chosen = tree_map(leaf, chosen)
+                full = list(args)
+                for i, x in zip(positions, chosen):
+                    full[i] = x
+                out = function(*full, **kwargs)
+                result, aux = out if has_aux else (out, None)
+                if not isinstance(result, Tensor) or result.size != 1:
+                    got = f"shape {result.shape}" if isinstance(result, Tensor) else type(result).__name__
+                    raise ShapeError(f"{name}: the function must give one element, got {got}")
+                leaves = tree_leaves(chosen)
+                found: list[Any] = [None] * len(leaves)
+                if result.node is not None:
+                    found = grad(result.reshape(()), leaves, create_graph=keep, allow_unused=True)
+        finally:
+            modes.derivatives -= 1
+            modes.closed = before
+        if not keep or not recording:
+            result, aux = tree_map(_detached, (result, aux))
+        rest = iter([_zeros(x) if g is None else g if recording else _detached(g) for g, x in zip(found, leaves)])
+        grads = tree_map(lambda x: next(rest), chosen)
+        grads = grads[0] if isinstance(argnums, int) else tuple(grads)
+        first = (result, aux) if has_aux else result
+        return (first, grads) if value else (grads, aux) if has_aux else grads
+
+    return gradient
+
+
+def _detached(x: Any) -> Any:
+    return x.detach() if isinstance(x, Tensor) and x.node is not None else x
+
+
+def _zeros(x: Tensor) -> Tensor:
+    return Tensor(backend.of(x.data).xp.zeros_like(x.data))
+
+
+def functional_call(module: Module, parameters: Mapping[str, Tensor], *args: Any, **kwargs: Any) -> Any:
+    """``module(*args, **kwargs)`` with ``parameters`` (dotted name -> tensor) in the place of its own.
+
+    Parameters and buffers that are not named stay the module's own. Gradients, tangents and examples of a batch flow
+    through the given tensors, so that per-sample gradients are one line::
+
+        params = dict(model.named_parameters())
+        loss = lambda p, x, y: loss_fn(lc.functional_call(model, p, x[None]), y[None])
+        per_sample = lc.vmap(lc.grad(loss), in_axes=(None, 0, 0))(params, xs, ys)
+
+    Raises :class:`StateError` for a name that the module does not have and :class:`ShapeError` for another shape.
+    """
+    own = dict(module._named_tensors(Tensor, repeats=True))
+    unknown = sorted(parameters.keys() - own.keys())
+    if unknown:
+        raise StateError(
+            f"functional_call: the module has no {', '.join(unknown[:8])}", hint=f"it has {', '.join(list(own)[:8])}"
+        )
+    for name, value in parameters.items():
+        if value.shape != own[name].shape:
+            raise ShapeError(f"functional_call: {name} has shape {own[name].shape}, got {value.shape}")
+    swapped = [(own[name], own[name].data, own[name].node) for name in parameters]
+    try:
+        for name, value in parameters.items():
+            own[name].data, own[name].node = value.data, value.node
+        return module(*args, **kwargs)
+    finally:
+        for tensor, data, node in swapped[::-1]:  # a shared parameter has its first values under its first name
+            tensor.data, tensor.node = data, node

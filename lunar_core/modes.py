@@ -23,7 +23,13 @@ class Modes(threading.local):
     inference = False
     dtype = np.dtype(np.float32)
     device = "cpu"
+    written: Any = None  # the arrays written in place, where somebody collects them (lunar_core.checkpoint)
+    saving: Any = None  # (pack, unpack) of saved_tensor_hooks
     traced = True  # False while a tracer applies the op that it was shown
+    level: Any = None  # the innermost function transform that runs (lunar_core.carried)
+    closed = 0  # how many transforms, from the outermost on, have values that leave no graph further out
+    derivatives = 0  # how many gradient functions run around this one
+    autocast: Any = None  # what converts the inputs of an op (lunar_core.autocast)
 
 
 modes = Modes()
@@ -32,6 +38,8 @@ _GENERATOR = 0x20 | 0x80 | 0x200  # flags of a code object: generator, coroutine
 
 class _Mode(contextlib.ContextDecorator):
     """Sets attributes of :data:`modes` for a block. One instance may be entered many times, also recursively."""
+
+    watched = False  # whether each application of an op has to look at what the block set
 
     def __init__(self, **values: Any) -> None:
         self._values = values
@@ -60,21 +68,38 @@ class _Mode(contextlib.ContextDecorator):
         self._before.setdefault(threading.get_ident(), []).append(before)
         for name, value in self._values.items():
             setattr(modes, name, value)
+        if self.watched:
+            _slot().enter()
         return self
 
     def __exit__(self, *exc: object) -> None:
+        if self.watched:
+            _slot().leave()
         for name, value in self._before[threading.get_ident()].pop().items():
             setattr(modes, name, value)
 
 
-class no_grad(_Mode):
+def _slot() -> Any:
+    from .op import slot
+
+    return slot
+
+
+class _Switch(_Mode):
+    """A mode without settings, which decorates with parentheses or without."""
+
+    def __new__(cls, function: Any = None) -> Any:
+        return super().__new__(cls) if function is None else cls()(function)
+
+
+class no_grad(_Switch):
     """Within the block no graph is recorded: results do not require gradients."""
 
     def __init__(self) -> None:
         super().__init__(grad=False)
 
 
-class enable_grad(_Mode):
+class enable_grad(_Switch):
     """Within the block the graph is recorded, also inside ``no_grad``. An error inside ``inference_mode``."""
 
     def __init__(self) -> None:
@@ -86,7 +111,7 @@ class enable_grad(_Mode):
         return super().__enter__()
 
 
-class inference_mode(_Mode):
+class inference_mode(_Switch):
     """Like ``no_grad``, and nothing inside the block can switch the recording back on."""
 
     def __init__(self) -> None:

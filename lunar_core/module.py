@@ -20,19 +20,22 @@ asking for them raises :class:`~lunar_core.errors.NotBuiltError`.
 
 from __future__ import annotations
 
-import fnmatch
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import numpy as np
 
 from . import backend
 from .autograd import Leaf, note_write
 from .dtypes import as_dtype, is_floating
-from .errors import LunarError, NotBuiltError, StateError
+from .errors import DeviceError, LunarError, NotBuiltError, StateError
 from .modes import default_device, default_dtype, modes
 from .tensor import Tensor, backend_matches
 from .tensor import tensor as make_tensor
+
+if TYPE_CHECKING:
+    from .surgery import Report
+    from .training_options import Rules
 
 M = TypeVar("M", bound="Module")
 
@@ -57,12 +60,6 @@ class Buffer(Tensor):
     def __init__(self, data: Any, persistent: bool = True) -> None:
         super().__init__(_raw_of(data))
         self.persistent = persistent
-
-    def __deepcopy__(self, memo: dict[int, Any]) -> Buffer:
-        new = super().__deepcopy__(memo)
-        assert isinstance(new, Buffer)
-        new.persistent = self.persistent
-        return new
 
 
 def _raw_of(data: Any) -> Any:
@@ -106,6 +103,8 @@ class Module:
     _pre_hooks: tuple[Callable[..., Any], ...] = ()
     _post_hooks: tuple[Callable[..., Any], ...] = ()
     _missing_build: bool = False
+    _rules: Rules | None = None  # what train_with was told
+    _changed: bool = False  # surgery took place among the direct parts
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         """What the module computes."""
@@ -150,12 +149,16 @@ class Module:
             device = x.device
         else:  # a shape given as a hyperparameter, or a raw array
             device = backend.of(x).device_of(x) if backend.is_array(x) else modes.device
-        with default_device(device):
-            if dtype is not None and is_floating(dtype):
-                with default_dtype(dtype):
+        traced, modes.traced = modes.traced, False  # what initializers compute is no part of what the module does
+        try:
+            with default_device(device):
+                if dtype is not None and is_floating(dtype):
+                    with default_dtype(dtype):
+                        self.build(*inputs)
+                else:
                     self.build(*inputs)
-            else:
-                self.build(*inputs)
+        finally:
+            modes.traced = traced
         self._missing_build = False
         self._special = bool(self._pre_hooks or self._post_hooks)
         if not self.training:
@@ -300,6 +303,11 @@ class Module:
 
     def to(self: M, device: str) -> M:
         """Move all parameters and buffers to ``device``, in place."""
+        if not (isinstance(device, str) and backend.looks_like_device(device)):
+            raise DeviceError(
+                f"{type(self).__name__}.to() takes a device such as 'cpu' or 'cuda:0', got {device!r}",
+                hint=f"for a dtype: model.astype({device!r})",
+            )
         owner = backend.for_device(device)
 
         def move(array: Any) -> Any:
@@ -331,34 +339,86 @@ class Module:
                     tensor.node.grad = Tensor(convert(grad.data))
         return self
 
-    def freeze(self, *patterns: str) -> list[str]:
-        """Exclude parameters whose dotted name matches one of the glob ``patterns`` (all, when none are given).
+    def freeze(self, *what: Any) -> Report:
+        """Exclude parameters from training: all, or those that ``what`` means; gives their names as a report.
 
-        Gives the names that were frozen; a pattern that matches nothing is an error.
+        ``what`` is a glob over dotted names (``"encoder"`` is ``"encoder.*"`` too), a registry name (``"batch_norm2d"``)
+        or class of modules, whose parameters and those below they are, or a function of (name, parameter). Buffers, such
+        as running statistics, follow the mode of their module, not this. One that means nothing is an error, and nothing
+        is changed by it. Optimizers leave frozen parameters as they are, and take them up again when they are unfrozen.
         """
-        return self._set_trainable(patterns, False)
+        return self._set_trainable(what, False)
 
-    def unfreeze(self, *patterns: str) -> list[str]:
+    def unfreeze(self, *what: Any) -> Report:
         """The opposite of :meth:`freeze`."""
-        return self._set_trainable(patterns, True)
+        return self._set_trainable(what, True)
 
-    def _set_trainable(self, patterns: tuple[str, ...], value: bool) -> list[str]:
-        named = dict(self.named_parameters())
+    def _set_trainable(self, what: tuple[Any, ...], value: bool) -> Report:
+        from .selecting import chosen_parameters
+        from .surgery import Change, Report
+
+        action = "unfreeze" if value else "freeze"
         chosen: dict[str, Parameter] = {}
-        for pattern in patterns or ("*",):
-            hits = {
-                name: p
-                for name, p in named.items()
-                if fnmatch.fnmatchcase(name, pattern) or fnmatch.fnmatchcase(name, pattern + ".*")
-            }
-            if not hits:
-                raise StateError(
-                    f"no parameter matches {pattern!r}", hint=f"names are like {', '.join(list(named)[:4])}"
-                )
-            chosen.update(hits)
+        for one in what or ("*",):
+            chosen.update(chosen_parameters(self, one, action))
+        words = {True: "trained", False: "frozen"}
+        changes = [Change(n, f"{p.shape} {words[p.requires_grad]}", words[value]) for n, p in chosen.items()]
         for parameter in chosen.values():
             parameter.requires_grad_(value)
-        return list(chosen)
+        return Report("unfrozen" if value else "frozen", changes)
+
+    # -- surgery -----------------------------------------------------------------------------------------------------
+
+    def replace(self, what: Any, by: Any) -> Report:
+        """``model.replace("relu", "gelu")``; see :func:`lunar_core.surgery.replace`."""
+        from .surgery import replace
+
+        return replace(self, what, by)
+
+    def insert_after(self, what: Any, new: Any) -> Report:
+        """``model.insert_after("conv2d", "batch_norm2d")``; see :func:`lunar_core.surgery.insert_after`."""
+        from .surgery import insert_after
+
+        return insert_after(self, what, new)
+
+    def insert_before(self, what: Any, new: Any) -> Report:
+        """See :func:`lunar_core.surgery.insert_before`."""
+        from .surgery import insert_before
+
+        return insert_before(self, what, new)
+
+    def remove(self, what: Any) -> Report:
+        """``model.remove("dropout")``; see :func:`lunar_core.surgery.remove`."""
+        from .surgery import remove
+
+        return remove(self, what)
+
+    def train_with(self: M, pattern: str = "", /, **options: Any) -> M:
+        """Say how this module, or what ``pattern`` means below it, is trained; returns the module.
+
+        ::
+
+            Sequential(Dense(64), Dense(10).train_with(lr=1e-3))
+            model.train_with("head.*", optimizer="sgd", lr=0.1, schedule="cosine", regularizer="l2")
+
+        ``pattern`` is a glob over dotted names of parameters; ``"head"`` is all below ``head``. Options are
+
+        - hyperparameters of the optimizer by their names (``lr``, ``weight_decay``, ...);
+        - ``optimizer``: another one for these parameters, as a name or configuration (a Hybrid; the Trainer makes it);
+        - ``schedule``: a scheduler of the learning rate, which no other moves then;
+        - ``regularizer``: a penalty on these weights or on what these modules give, or a constraint;
+        - ``hooks``: forward hooks, ``f(module, args, output)``, registered at once on the modules that ``pattern`` names;
+        - ``norm``: a layer that normalises what these modules give, put in at once as their part ``output_norm``.
+
+        :mod:`lunar_core.training_options` says which counts where several are given. A pattern that matches nothing
+        raises StateError, for a model that is not built yet when the options are used.
+        """
+        from .training_options import train_with
+
+        return train_with(self, pattern, **options)
+
+    def _parts_changed(self) -> None:
+        """Called after surgery among the direct parts."""
 
     def zero_grad(self) -> None:
         """Forget the gradients of all parameters."""

@@ -9,13 +9,15 @@ the same constructor.
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterable, Sequence
+import threading
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from . import autograd, backend
-from .autograd import Node, Pick, clock, counter
+from .autograd import Node, Pick, Result, clock, counter
+from .carried import Carried, level_of
 from .errors import DeviceError, DTypeError, IndexingError, LunarError, ShapeError
 from .modes import modes
 from .tensor import Tensor
@@ -62,12 +64,39 @@ Tracer = Callable[["Op", tuple[Any, ...], dict[str, Any]], Any]
 
 
 class _Slot:
-    """The one slot for whoever wants to see every applied op: a tracer, op hooks, autocast."""
+    """The one slot for whoever wants to see every applied op: a tracer, function transforms, autocast.
 
-    __slots__ = ("tracer",)
+    ``busy`` is the one thing that an application looks at. It is set while there is a tracer, and while any thread is in
+    a block that :meth:`enter` announced; what such a block does to an op is found from the op's inputs (a transform) or
+    from the thread's modes (autocast).
+    """
+
+    __slots__ = ("_blocks", "_lock", "_tracer", "busy")
 
     def __init__(self) -> None:
-        self.tracer: Tracer | None = None
+        self._blocks = 0
+        self._lock = threading.Lock()
+        self._tracer: Tracer | None = None
+        self.busy = False
+
+    @property
+    def tracer(self) -> Tracer | None:
+        return self._tracer
+
+    @tracer.setter
+    def tracer(self, tracer: Tracer | None) -> None:
+        with self._lock:
+            self._tracer = tracer
+            self.busy = tracer is not None or self._blocks > 0
+
+    def enter(self, change: int = 1) -> None:
+        """A block begins in which applications are to be looked at."""
+        with self._lock:
+            self._blocks += change
+            self.busy = self._tracer is not None or self._blocks > 0
+
+    def leave(self) -> None:
+        self.enter(-1)
 
 
 slot = _Slot()
@@ -82,14 +111,26 @@ class Op:
     vjp       ``vjp(F, g, saved, need, **static)``: gradients of the inputs, ``None`` where ``need`` is false. ``F`` is the
               namespace of ops over what the rule got: raw arrays in plain backward, Tensors under ``create_graph``. An
               op without a derivative has ``None``.
-    save      what ``saved`` holds: input indices, ``OUTPUT``, ``Shape(i)``, or ``INPUTS`` or ``SHAPES`` of all; a single
-              one is handed over bare, a tuple as a tuple; nothing else is kept
+    save      what ``saved`` holds: input indices, ``OUTPUT``, ``Result(i)`` (of several results the i-th), ``Shape(i)``,
+              or ``INPUTS`` or ``SHAPES`` of all; a single one is handed over bare, a tuple as a tuple; nothing else is
+              kept
     abstract  ``abstract(*specs, **static)``: the :class:`Spec` of the result (a tuple of them for several results)
     samples   the op's table, a list of :class:`Sample` or a function that makes it; it drives gradient checks, parity,
               the abstract check and the docs. An op without samples does not register.
     broadcasts  the inputs broadcast, so gradients are summed back to each input's shape by the engine
-    jvp       optional forward-mode rule ``jvp(F, tangents, saved, **static)``
     heavy     dispatched through :mod:`lunar_core.kernels`, where providers may take it over
+    results   how many of several results are the op's; those behind them are kept for the rule and have no gradient
+    cast      under :func:`lunar_core.autocast`: ``"low"`` (in the low precision), ``"float32"``, ``"promote"`` (the widest
+              floating dtype among the inputs), or ``None`` (as the inputs come)
+
+    What forward mode and ``vmap`` take beyond that; both work without, only slower:
+
+    elementwise  each element of the result depends on the same element of the inputs, which broadcast: says both
+    jvp       the rule of forward mode. ``"linear"``: the op itself on the tangents. ``"symmetric"``: the Jacobian is its
+              own transpose, so the vjp serves (elementwise functions). ``"bilinear"``: linear in each of the first two
+              inputs, the others are added. ``"multilinear"``: linear in each. Or ``jvp(F, tangents, saved, **static)``,
+              with ``None`` for an input that does not move. Without a rule the vjp is transposed.
+    batch     the rule of ``vmap``: the name of a scheme or a function, see :mod:`lunar_core.batched`
     """
 
     def __init__(
@@ -102,8 +143,12 @@ class Op:
         abstract: Callable[..., Any],
         samples: Callable[[], Iterable[Sample]] | Iterable[Sample],
         broadcasts: bool = False,
-        jvp: Callable[..., Any] | None = None,
+        elementwise: bool = False,
+        jvp: Callable[..., Any] | str | None = None,
+        batch: Callable[..., Any] | str | None = None,
+        cast: str | None = None,
         heavy: bool = False,
+        results: int | None = None,
         doc: str = "",
     ) -> None:
         if name in OPS:
@@ -113,11 +158,14 @@ class Op:
         self.__doc__ = doc
         self.forward = forward
         self.vjp = vjp
-        self.jvp = jvp
+        self.jvp = jvp or ("symmetric" if elementwise else None)
+        self.batch = batch or ("elementwise" if elementwise else None)
+        self.cast = cast
         self.save = save
         self.abstract = abstract
         self.broadcasts = broadcasts
         self.heavy = heavy
+        self.results = results
         self._samples = samples
         self._bound: dict[type, Callable[..., Any]] = {}
         self._appliers: dict[int, Callable[..., Any]] = {}
@@ -142,6 +190,8 @@ class Op:
         return self._bind(array_type) if function is None else function
 
     def _bind(self, array_type: type) -> Callable[..., Any]:
+        if issubclass(array_type, Carried):
+            return self._bound.setdefault(array_type, functools.partial(array_type.apply, self))
         for cls in array_type.__mro__:
             if cls in backend.BACKENDS:
                 xp = backend.BACKENDS[cls].xp
@@ -192,10 +242,22 @@ class Op:
         return applier(*inputs, **static)
 
     def _general(self, inputs: tuple[Any, ...], static: dict[str, Any]) -> Any:
-        """An application that is traced, or whose inputs have to become arrays first."""
-        if slot.tracer is None:
+        """An application that is looked at, or whose inputs have to become arrays first."""
+        if not slot.busy:
             return self._settle(inputs, static, self.__call__)
-        return slot.tracer(self, inputs, static) if modes.traced else self._untraced(inputs, static)
+        if modes.level is not None:
+            level = level_of((*inputs, *_carried_index(static)))
+            if level is not None:
+                return self._untraced(level.lifted(self, inputs), static)
+        if modes.autocast is not None and self.cast is not None:
+            inputs = modes.autocast(self.cast, inputs)
+        tracer = slot.tracer if modes.traced else None
+        out = self._untraced(inputs, static) if tracer is None else tracer(self, inputs, static)
+        if modes.saving is not None:
+            from .saving import pack_saved
+
+            pack_saved(out, *modes.saving)
+        return out
 
     def _settle(self, inputs: tuple[Any, ...], static: dict[str, Any], again: Callable[..., Any]) -> Any:
         """Apply to inputs of which the first is no Tensor, or of which one has to become an array first."""
@@ -203,7 +265,8 @@ class Op:
         if like is None and any(isinstance(v, np.generic) for v in inputs):
             return self._settle(tuple(np.asarray(v) if isinstance(v, np.generic) else v for v in inputs), static, again)
         if like is None:
-            like = np.asarray(inputs[0] if inputs else 0.0)
+            number = not inputs or isinstance(inputs[0], (int, float, complex))
+            like = np.zeros((), modes.dtype) if number else np.asarray(inputs[0])
         elif not any(isinstance(v, Tensor) for v in inputs):
             return self._raw(inputs, static, like)
         self.bound(type(like))
@@ -231,7 +294,7 @@ class Op:
         if array.dtype.kind not in "biufcV":
             raise DTypeError(f"{self.name}: expected tensors, arrays or numbers, got {value!r}")
         if isinstance(value, (int, float, complex)):  # weak: the number takes the dtype of the array beside it
-            array = array.astype(np.result_type(like.dtype, value) if like.ndim else modes.dtype)
+            array = array.astype(like.dtype if like.dtype.kind == "V" else np.result_type(like.dtype, value))
         elif isinstance(value, (list, tuple)) and array.dtype == np.float64:
             array = array.astype(modes.dtype)
         return _wrap(owner.from_numpy(array, owner.device_of(like)))
@@ -241,21 +304,21 @@ class Op:
     ) -> tuple[Tensor, ...] | Tensor:
         """Results that are no single array: one node for the op and a Pick for each differentiable result."""
         if not isinstance(outs, (tuple, list)):
-            out = outs if type(outs) in backend.BACKENDS else _as_array(type(arrays[0]), outs)
-            if not modes.grad or self.vjp is None or all(p is None for p in parents):
-                return _wrap(out)
-            result = _wrap(out)
-            result.node = _record(self, out, arrays, parents, static)
+            result = _wrap(outs if type(outs) in backend.BACKENDS else _as_array(type(arrays[0]), outs))
+            if modes.grad and self._records(result, parents):
+                result.node = _record(self, result.data, arrays, parents, static)
             return result
         results = tuple(_wrap(out) for out in outs)
-        if modes.grad and self.vjp is not None and any(p is not None for p in parents):
-            node = _record(self, outs[0], arrays, parents, static)
-            node.shape = tuple(out.shape for out in outs)
-            node.saved = _keep(self.save, arrays, tuple(outs))
+        if modes.grad and any(self._records(result, parents) for result in results):
+            node = _record(self, tuple(outs), arrays, parents, static)
             for index, result in enumerate(results):
-                if result.data.dtype.kind not in "biu":
+                if result.data.dtype.kind not in "biu" and (self.results is None or index < self.results):
                     result.node = Pick(node, index, result.data)  # type: ignore[assignment]
         return results
+
+    def _records(self, result: Tensor, parents: tuple[Any, ...]) -> bool:
+        """Whether a result goes into the graph: integers and truth values of an op without a rule do not."""
+        return any(p is not None for p in parents) and (self.vjp is not None or result.data.dtype.kind not in "biu")
 
     def count_of(self, node: Node) -> int:
         """How many results the application that ``node`` stands for had."""
@@ -268,11 +331,12 @@ class Op:
     def explain(self, arrays: Sequence[Any], static: dict[str, Any], exc: Exception) -> Exception:
         """The clear error for a forward that failed: shapes and dtypes instead of a library's own words."""
         known = [a for a in arrays if hasattr(a, "dtype")]
-        kinds = {type(a) for a in known if backend.is_array(a)}
+        placed = [a for a in _flat((arrays, tuple(static.values()))) if backend.is_array(a)]
+        kinds = {type(a) for a in placed}
         shown = ", ".join(f"{tuple(a.shape)} {a.dtype}" if hasattr(a, "dtype") else repr(a) for a in arrays)
         options = "".join(f", {key}={value!r}" for key, value in static.items())
         if len(kinds) > 1:
-            devices = sorted({backend.of(a).device_of(a) for a in known})
+            devices = sorted({backend.of(a).device_of(a) for a in placed})
             return DeviceError(
                 f"{self.name}: inputs lie on different devices: {', '.join(devices)}",
                 hint=f'move one first: x.to("{devices[-1]}")',
@@ -289,12 +353,26 @@ class Op:
                 if self.broadcasts:
                     shapes = " and ".join(str(tuple(a.shape)) for a in known)
                     return ShapeError(f"{self.name}: shapes {shapes} do not broadcast together")
+        if isinstance(exc, TypeError) and str(exc).startswith("ufunc") and known:
+            dtypes = " and ".join(dict.fromkeys(str(a.dtype) for a in known))
+            return DTypeError(
+                f"{self.name}: cannot compute with dtype {dtypes}, called as {self.name}({shown}{options})"
+            )
         text = f"{self.name}({shown}{options}): {exc}"
         if isinstance(exc, TypeError):
             return DTypeError(text)
         if isinstance(exc, ValueError):
             return ShapeError(text)
         return IndexingError(text) if isinstance(exc, IndexError) else exc
+
+
+def _flat(value: Any) -> Iterator[Any]:
+    """The values in nested tuples and lists."""
+    if isinstance(value, (tuple, list)):
+        for item in value:
+            yield from _flat(item)
+    else:
+        yield value
 
 
 def as_spec(value: Any) -> Any:
@@ -309,8 +387,9 @@ def _record(op: Op, out: Any, arrays: Sequence[Any], parents: tuple[Any, ...], s
     node.op = op
     node.parents = parents
     node.static = static
-    node.shape = out.shape
-    node.dtype = out.dtype
+    several = type(out) is tuple
+    node.shape = tuple([o.shape for o in out]) if several else out.shape
+    node.dtype = out[0].dtype if several else out.dtype
     node.saved = _keep(op.save, arrays, out)
     node.hooks = None
     node.clock = clock.now
@@ -321,14 +400,23 @@ def _record(op: Op, out: Any, arrays: Sequence[Any], parents: tuple[Any, ...], s
 def _keep(save: Any, arrays: Sequence[Any], out: Any) -> Any:
     """What ``save`` names; the compiled appliers do the same inline."""
     if save == SHAPES:
-        return tuple(np.shape(a) for a in arrays)
+        return tuple(getattr(a, "shape", ()) for a in arrays)
     if save == INPUTS:
         return tuple(arrays)
     if type(save) is tuple:
         return tuple(_keep(i, arrays, out) for i in save)
     if isinstance(save, Shape):
-        return np.shape(arrays[save.index])
+        return getattr(arrays[save.index], "shape", ())
+    if isinstance(save, Result):
+        return out[save.index]
     return out if save == OUTPUT else arrays[save]
+
+
+def _carried_index(static: dict[str, Any]) -> list[Tensor]:
+    """The parts of an index that a function transform carries."""
+    index = static.get("index")
+    parts = index if isinstance(index, tuple) else (index,)
+    return [_wrap(part) for part in parts if isinstance(part, Carried)]
 
 
 def _is_array(value: Any) -> bool:
@@ -401,7 +489,7 @@ def make(op, bound, general, several, explain, keep, grads):
                     return several(out, ({arrays},), ({parents},), static)
                 result = new(Tensor)
                 result.data = out
-                if {no_parent} or not grads or not modes.grad:
+                if {no_parent} or not modes.grad or (not grads and out.dtype.kind in "biu"):
                     result.node = None
                     return result
                 node = result.node = new(Node)
@@ -418,10 +506,14 @@ def make(op, bound, general, several, explain, keep, grads):
         return general(({xs},), static)
     return {name}
 """
+# A Python float beside bfloat16, which is of kind "V" to NumPy, is made one: the result would be float32.
 _UNPACK = """\
             if isinstance(x{i}, Tensor):
                 a{i} = x{i}.data
                 p{i} = x{i}.node
+            elif type(x{i}) is float:
+                a{i} = x{i} if a0.itemsize != 2 or a0.dtype.kind != "V" else a0.dtype.type(x{i})
+                p{i} = None
             elif type(x{i}) in PLAIN:
                 a{i} = x{i}
                 p{i} = None
@@ -439,7 +531,7 @@ def _compile_applier(op: Op, count: int, traced: bool = True) -> Callable[..., A
         raise ShapeError(f"{op.name}: no inputs given")
     for kept in op.save if type(op.save) is tuple else (op.save,):
         index = kept.index if isinstance(kept, Shape) else kept
-        if isinstance(index, int) and not OUTPUT <= index < count:
+        if type(index) is int and not OUTPUT <= index < count:
             raise LunarError(
                 f"op {op.name!r} saves input {index}, but it was applied to {count} inputs, 0..{count - 1}"
             )
@@ -451,7 +543,7 @@ def _compile_applier(op: Op, count: int, traced: bool = True) -> Callable[..., A
         source = _APPLIER.format(
             name="apply",
             xs=xs,
-            untraced="slot.tracer is None and " if traced else "",
+            untraced="not slot.busy and " if traced else "",
             arrays=", ".join(f"a{i}" for i in numbers),
             parents=", ".join(f"p{i}" for i in numbers),
             unpack="\n".join(_UNPACK.format(i=i, xs=xs) for i in numbers if i),
@@ -486,7 +578,7 @@ def _saved_source(save: Any) -> str:
         return "__arrays__"
     if save == SHAPES:
         return "keep(op.save, __arrays__, out)"
-    return "out" if save == OUTPUT else f"a{save}"
+    return "out" if save == OUTPUT or isinstance(save, Result) else f"a{save}"
 
 
 autograd._wrap = _wrap

@@ -13,12 +13,14 @@ import numpy as np
 from . import backend
 from .errors import LunarError, StateError
 from .flat import Entry, FlatBuffer
+from .fusion import is_half
 from .parameter_groups import Group, checked
 from .tensor import Tensor
 
 if TYPE_CHECKING:
     from .contracts.optimizer import Optimizer
 
+MASTER = "master"  # float32 values of parameters in half precision; no array of the rule's
 _SHOWN = 8  # problems and names in one message
 
 
@@ -32,7 +34,8 @@ def collect(optimizer: Optimizer, copy: bool = False) -> dict[str, dict[str, Any
                 optimizer._make_state(buffer, name)
             for entry in buffer.entries:
                 step = entry.step if buffer.step is None else buffer.step
-                records[entry.name] = {"step": step, **{name: buffer.state_view(entry, name) for name in names}}
+                own = [*names, MASTER] if MASTER in buffer.state else names
+                records[entry.name] = {"step": step, **{name: buffer.state_view(entry, name) for name in own}}
     if copy:
         records = {
             key: {k: v if k == "step" else v.copy() for k, v in record.items()} for key, record in records.items()
@@ -134,11 +137,13 @@ def _check_records(optimizer: Optimizer, state: Mapping[str, Any], problems: lis
                 continue
             expected = {"step", *given["arrays"]}
             problems += [f"{name}: {key} is missing" for key in sorted(expected - record.keys())]
+            if optimizer.master_weights and is_half(known[name].dtype):
+                expected.add(MASTER)
             problems += [f"{name}: {key} is unexpected" for key in sorted(record.keys() - expected)]
             step = record.get("step", 0)
             if not isinstance(step, (int, np.integer)) or isinstance(step, bool) or step < 0:
                 problems.append(f"{name}: step has to be a number of updates, got {step!r}")
-            for key in given["arrays"]:
+            for key in [*given["arrays"], MASTER]:
                 if key not in record:
                     continue
                 own = trained[name].own.get(key) if name in trained else None
@@ -149,7 +154,7 @@ def _check_records(optimizer: Optimizer, state: Mapping[str, Any], problems: lis
 
 def _free_shape(optimizer: Optimizer, key: str, entry: Entry | None) -> bool:
     """Whether nothing says which shape a state array has: made by a function, empty at first or of a frozen parameter."""
-    start = optimizer.state[key] if isinstance(optimizer.state, Mapping) else None
+    start = optimizer.state.get(key) if isinstance(optimizer.state, Mapping) else None
     return callable(start) and (entry is None or not start(entry.data).size)
 
 

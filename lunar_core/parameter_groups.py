@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fnmatch
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -10,6 +9,7 @@ from .autograd import Leaf
 from .component import check_field
 from .errors import HyperparameterError
 from .flat import FlatBuffer
+from .selecting import fits
 from .suggest import did_you_mean
 from .tensor import Tensor
 
@@ -26,11 +26,25 @@ class Group:
     params: list[Any]
     buffers: list[FlatBuffer]
     frozen: list[tuple[str, Any]]
+    given: frozenset[str]
+    fixed: frozenset[str]
+    schedule: Any
 
     def __init__(
-        self, component: type, source: Any, values: dict[str, Any], pattern: str | None = None, resolved: bool = False
+        self,
+        component: type,
+        source: Any,
+        values: dict[str, Any],
+        pattern: str | None = None,
+        resolved: bool = False,
+        given: frozenset[str] = frozenset(),
+        fixed: frozenset[str] = frozenset(),
+        schedule: Any = None,
     ) -> None:
         _set(self, "component", component)
+        _set(self, "given", given)  # hyperparameters that were said for this group
+        _set(self, "fixed", fixed)  # those that the optimizer's attribute does not set: the masked weight decay
+        _set(self, "schedule", schedule)  # a scheduler of its own, which keeps others away
         _set(self, "resolved", resolved)  # the source is a list of (name, parameter), which may be empty
         _set(self, "source", source)
         _set(self, "pattern", pattern)
@@ -92,7 +106,7 @@ def make_groups(component: type, params: Any, values: dict[str, Any], overrides:
     if not given:
         main = Group(component, source_of(component, params), values)
         return [main] + [
-            Group(component, None, {**values, **checked(component, changes, values)}, pattern)
+            Group(component, None, {**values, **checked(component, changes, values)}, pattern, given=frozenset(changes))
             for pattern, changes in overrides.items()
         ]
     if overrides:
@@ -111,7 +125,7 @@ def make_group(component: type, item: Mapping[str, Any], values: dict[str, Any])
     changes = {key: value for key, value in item.items() if key != "params"}
     source = item["params"]
     source = source_of(component, [source] if isinstance(source, Tensor) else source)
-    return Group(component, source, {**values, **checked(component, changes, values)})
+    return Group(component, source, {**values, **checked(component, changes, values)}, given=frozenset(changes))
 
 
 def source_of(component: type, params: Any) -> Any:
@@ -132,22 +146,28 @@ def source_of(component: type, params: Any) -> Any:
     return source
 
 
-def resolve(component: type, groups: Sequence[Group]) -> None:
+def resolve(component: type, groups: Sequence[Group], no_decay: Any = None) -> list[Group]:
     """Walk the groups' sources: afterwards each group knows its parameters and their names.
 
-    A parameter without a name is named by its number. One that a group lists twice, because modules share it, counts
+    Returns further groups, for parameters that a model's ``train_with`` gives hyperparameters of their own, and for those
+    that ``no_decay`` means. A parameter without a name is named by its number. One that a group lists twice, because modules share it, counts
     once. Nothing is changed when something is wrong: the same parameter or name in two places, a tensor that is not a
     leaf, a pattern without a match, a group without parameters.
     """
     owner = component.__name__
     found: list[list[tuple[str, Any]]] = [[] for _ in groups]
+    options: dict[int, dict[str, Any]] = {}
+    fresh = {id(group) for group in groups if not group.resolved}
     home: dict[int, int] = {}
     names: set[str] = set()
     for index, group in enumerate(groups):
         if group.pattern is not None:
             continue
         count = 0
+        said = _options_of(group.source)
         for given, parameter in _named(group.source):
+            if given in said:
+                options[id(parameter)] = said[given]
             _check_parameter(owner, given, parameter)
             count += 1
             shown = given or f"of shape {parameter.shape}"
@@ -170,16 +190,93 @@ def resolve(component: type, groups: Sequence[Group]) -> None:
             raise HyperparameterError(
                 f"{owner}: no parameter matches the override {group.pattern!r}", hint=f"names are like {some}"
             )
-    for group, pairs in zip(groups, found):
+    parts = _divided(component, groups, found, options, no_decay, fresh)
+    for group, pairs in [*zip(groups, found), *parts]:
         _set(group, "names", [name for name, _ in pairs])
         _set(group, "params", [parameter for _, parameter in pairs])
         _set(group, "source", pairs)
         _set(group, "pattern", None)
         _set(group, "resolved", True)
+    return [group for group, _ in parts]
+
+
+def _divided(
+    component: type,
+    groups: Sequence[Group],
+    found: list[list[tuple[str, Any]]],
+    options: dict[int, dict[str, Any]],
+    no_decay: Any,
+    fresh: set[int],
+) -> list[tuple[Group, list[tuple[str, Any]]]]:
+    """Take those parameters out of ``found`` that need a group of their own; the new groups with them."""
+    parts: dict[tuple[int, str, int], tuple[Group, list[tuple[str, Any]]]] = {}
+    spared = _spared(component, [pair for g, pairs in zip(groups, found) if id(g) in fresh for pair in pairs], no_decay)
+    for index, group in enumerate(groups):
+        if id(group) not in fresh:
+            continue
+        kept = []
+        for name, parameter in found[index]:
+            said = options.get(id(parameter), {})
+            changes = {key: value for key, value in _hyperparameters(said).items() if key not in group.given}
+            if said.get("optimizer") is not None:
+                raise HyperparameterError(
+                    f"{component.__name__}: train_with gives {name} another optimizer, {said['optimizer']!r}",
+                    hint="Hybrid(model, rest=...) or Trainer(model, optimizer=name or configuration) makes one for each",
+                )
+            fixed = frozenset[str]()
+            if id(parameter) in spared and "weight_decay" not in changes and "weight_decay" not in group.given:
+                changes["weight_decay"] = 0.0
+                fixed = frozenset({"weight_decay"})
+            schedule = said.get("schedule")
+            if not changes and schedule is None:
+                kept.append((name, parameter))
+                continue
+            key = (index, repr(sorted(changes.items())), id(schedule))
+            if key not in parts:
+                values = {**group.values, **checked(component, changes, group.values)}
+                given = group.given | changes.keys()
+                parts[key] = Group(component, None, values, given=given, fixed=fixed, schedule=schedule), []
+            parts[key][1].append((name, parameter))
+        found[index] = kept
+    return list(parts.values())
+
+
+def _spared(component: type, pairs: list[tuple[str, Any]], no_decay: Any) -> set[int]:
+    """The identities of the parameters that weight decay leaves alone."""
+    if no_decay is None:
+        return set()
+    if no_decay == "vectors":
+        return {id(p) for _, p in pairs if p.ndim < 2}
+    if callable(no_decay):
+        return {id(p) for name, p in pairs if no_decay(name, p)}
+    spared: set[int] = set()
+    for pattern in no_decay:
+        hits = {id(p) for name, p in pairs if fits(name, pattern)}
+        if not hits:
+            some = ", ".join(name for name, _ in pairs[:4])
+            raise HyperparameterError(
+                f"{component.__name__}: no_decay: no parameter matches {pattern!r}", hint=f"names are like {some}"
+            )
+        spared |= hits
+    return spared
+
+
+def _options_of(source: Any) -> dict[str, dict[str, Any]]:
+    """What ``train_with`` said of the parameters of a source, by their names in it."""
+    from .training_options import parameter_options
+
+    model = getattr(source, "module", source)
+    return parameter_options(model) if callable(getattr(model, "train_with", None)) else {}
+
+
+def _hyperparameters(options: Mapping[str, Any]) -> dict[str, Any]:
+    from .training_options import hyperparameters
+
+    return hyperparameters(options)
 
 
 def _matches(pattern: str | None, name: str) -> bool:
-    return pattern is not None and (fnmatch.fnmatchcase(name, pattern) or fnmatch.fnmatchcase(name, f"{pattern}.*"))
+    return pattern is not None and fits(name, pattern)
 
 
 def _named(source: Any) -> Iterator[tuple[str | None, Any]]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import operator
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -47,7 +47,12 @@ class Stream:
         return np.random.Generator(np.random.Philox(key=self._key, counter=index * _EACH))
 
     def next(self) -> np.random.Generator:
-        """The generator at the stream's position, which advances by one."""
+        """The generator at the stream's position, which advances by one.
+
+        Inside ``vmap`` an error, unless it was told how examples share their randomness.
+        """
+        if modes.level is not None:
+            modes.level.drawn(())
         generator = self.at(self.index)
         self.index += 1
         return generator
@@ -130,28 +135,39 @@ def preserved() -> Iterator[None]:
 # -- tensors of random numbers -----------------------------------------------------------------------------------------
 
 
-def _made(array: np.ndarray, dtype: Any) -> Tensor:
+def drawn(shape: Any) -> tuple[tuple[int, ...], Callable[[Any], Any]]:
+    """The shape in which to draw for a tensor of ``shape``, and what makes such an array one for the tensor.
+
+    They differ inside ``vmap(..., randomness="different")``, where each example gets numbers of its own.
+    """
+    shape = tuple(shape) if isinstance(shape, (tuple, list)) else (shape,)
+    return (shape, lambda array: array) if modes.level is None else modes.level.drawn(shape)
+
+
+def _made(draw: Callable[[Any], Any], shape: Any, dtype: Any) -> Tensor:
     from . import backend
 
+    shape, wrapped = drawn(shape)
+    array = np.asarray(draw(shape))
     array = array.astype(modes.dtype if dtype is None else as_dtype(dtype), copy=False)
     if modes.device != "cpu":
-        return Tensor(backend.for_device(modes.device).from_numpy(array, modes.device))
-    return Tensor(np.asarray(array))
+        array = backend.for_device(modes.device).from_numpy(array, modes.device)
+    return Tensor(wrapped(array))
 
 
 def uniform(shape: Any = (), low: float = 0.0, high: float = 1.0, dtype: Any = None) -> Tensor:
     """Uniform on [low, high), drawn from the stream "default" on the host, so every device gets the same numbers."""
-    return _made(np.asarray(stream("default").next().uniform(low, high, shape)), dtype)
+    return _made(lambda shape: stream("default").next().uniform(low, high, shape), shape, dtype)
 
 
 def normal(shape: Any = (), mean: float = 0.0, std: float = 1.0, dtype: Any = None) -> Tensor:
     """Normal with ``mean`` and ``std``, from the stream "default"."""
-    return _made(np.asarray(stream("default").next().normal(mean, std, shape)), dtype)
+    return _made(lambda shape: stream("default").next().normal(mean, std, shape), shape, dtype)
 
 
 def integers(low: int, high: int, shape: Any = ()) -> Tensor:
     """int64 on [low, high), from the stream "default"."""
-    return Tensor(np.asarray(stream("default").next().integers(low, high, shape)))
+    return _made(lambda shape: stream("default").next().integers(low, high, shape), shape, np.int64)
 
 
 def permutation(n: int) -> Tensor:

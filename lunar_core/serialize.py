@@ -110,6 +110,20 @@ def save(obj: Any, path: str | os.PathLike[str], metadata: Mapping[str, str] | N
         raise SerializationError(
             f"save() expects a mapping of names to arrays or an object with state_dict(), got {type(obj).__name__}"
         )
+    layout = _laid_out(state, metadata, os.fspath(path))
+    with atomic_file(path) as file:
+        _write(file, *layout)
+
+
+def write_arrays(file: BinaryIO, state: Mapping[str, Any], metadata: Mapping[str, str] | None = None) -> None:
+    """Write arrays as :func:`save` does into a binary ``file`` that is open; the caller sees to its durability."""
+    _write(file, *_laid_out(state, metadata, str(getattr(file, "name", "a file"))))
+
+
+def _laid_out(
+    state: Mapping[str, Any], metadata: Mapping[str, str] | None, where: str
+) -> tuple[bytes, list[tuple[Any, np.dtype]]]:
+    """The header's bytes, and the arrays in their order with the dtypes to store them in."""
     extra = _checked_metadata(metadata)
 
     arrays: dict[str, Any] = {}
@@ -138,17 +152,17 @@ def save(obj: Any, path: str | os.PathLike[str], metadata: Mapping[str, str] | N
     text = json.dumps(header, ensure_ascii=False, separators=(",", ":")).encode()
     text += b" " * (-len(text) % 8)
     if len(text) > MAX_HEADER:
-        raise SerializationError(
-            f"the header of {os.fspath(path)} would take {len(text)} bytes, the limit is {MAX_HEADER}"
-        )
+        raise SerializationError(f"the header of {where} would take {len(text)} bytes, the limit is {MAX_HEADER}")
+    return text, [(arrays[name], dtypes[name]) for name in order]
 
-    with atomic_file(path) as file:
-        file.write(len(text).to_bytes(8, "little"))
-        file.write(text)
-        for name in order:
-            # One array at a time: one on a device or with strides costs a copy of itself, never a copy of the state.
-            host = np.asarray(backend.of(arrays[name]).to_numpy(arrays[name]))
-            file.write(host.astype(dtypes[name], order="C", copy=False).reshape(-1).view(np.uint8).data)
+
+def _write(file: BinaryIO, header: bytes, arrays: list[tuple[Any, np.dtype]]) -> None:
+    file.write(len(header).to_bytes(8, "little"))
+    file.write(header)
+    for raw, dtype in arrays:
+        # One array at a time: one on a device or with strides costs a copy of itself, never a copy of the state.
+        host = np.asarray(backend.of(raw).to_numpy(raw))
+        file.write(host.astype(dtype, order="C", copy=False).reshape(-1).view(np.uint8).data)
 
 
 def _checked(name: object, value: Any) -> tuple[Any, np.dtype]:
@@ -225,10 +239,10 @@ def atomic_file(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
         if isinstance(error, OSError):
             raise SerializationError(f"cannot write {os.fspath(path)}: {error.strerror or error}") from error
         raise
-    _sync_directory(folder)
+    sync_directory(folder)
 
 
-def _sync_directory(folder: str) -> None:
+def sync_directory(folder: str) -> None:
     """Make the renaming itself durable; systems that cannot open a directory have nothing to sync."""
     try:
         descriptor = os.open(folder, os.O_RDONLY)

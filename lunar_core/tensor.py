@@ -7,6 +7,8 @@ methods such as ``x + y`` and ``x.sum()`` are the functions of :mod:`lunar_core.
 
 from __future__ import annotations
 
+import copy
+import weakref
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +19,9 @@ from .autograd import Leaf, Node, note_write, run_backward, written_at
 from .dtypes import as_dtype, is_differentiable
 from .errors import DTypeError, GradientError, IndexingError, ShapeError
 from .modes import modes
+
+# of tensors that do not require a gradient for now: their hooks, which are theirs again when they do
+_kept_hooks: dict[int, tuple[weakref.ref[Tensor], Any]] = {}
 
 
 class Tensor:
@@ -186,9 +191,15 @@ class Tensor:
                     f"a tensor of dtype {self.dtype} cannot require a gradient", hint='x.astype("float32") can'
                 )
             self.node = Leaf(self)
+            kept = _kept_hooks.pop(id(self), None)
+            if kept is not None and kept[0]() is self:
+                self.node.hooks = kept[1]
         elif not value and self.node is not None:
             if not isinstance(self.node, Leaf):
                 raise GradientError(f"requires_grad=False on the result of {self.node.name}", hint="use y = x.detach()")
+            if self.node.hooks:
+                key = id(self)
+                _kept_hooks[key] = (weakref.ref(self, lambda _: _kept_hooks.pop(key, None)), self.node.hooks)
             self.node = None
         return self
 
@@ -272,7 +283,7 @@ class Tensor:
 
     def to(self, target: Any) -> Tensor:
         """To a device (``"cuda:0"``) or a dtype (``"float64"``), differentiably; itself when already there."""
-        if isinstance(target, str) and backend.names_device(target):
+        if isinstance(target, str) and backend.looks_like_device(target):
             from .ops.elementwise import to_device
 
             return self if backend_matches(self.data, target) else to_device(self, device=target)
@@ -292,6 +303,10 @@ class Tensor:
         where = _raw(index)
         try:
             self.data[where] = _raw(value)
+        except TypeError as exc:  # arrays of two devices, or no array at all
+            from .ops.indexing import getitem
+
+            raise getitem.explain((self.data, _raw(value)), {"index": where}, exc) from exc
         except (IndexError, ValueError) as exc:
             kind = IndexingError if isinstance(exc, IndexError) else ShapeError
             raise kind(f"writing into a tensor of shape {self.shape}: {exc}") from exc
@@ -337,18 +352,36 @@ class Tensor:
             raise GradientError("deepcopy of the result of a recorded operation", hint="copy x.detach() instead")
         new = type(self).__new__(type(self))
         memo[id(self)] = new
-        new.data = self.data.copy()
+        new.data = memo.get(id(self.data))
+        if new.data is None:  # tensors that share an array share the copy
+            new.data = memo[id(self.data)] = self.data.copy()
+            memo.setdefault(id(memo), []).append(self.data)  # copy's list of what must live as long as the memo
         new.node = None
         if self.node is not None:
             new.node = Leaf(new)
+            new.node.hooks = self.node.hooks and list(self.node.hooks)
             if self.node.grad is not None:
                 new.node.grad = Tensor(self.node.grad.data.copy())
+        for name, value in _extras(self).items():
+            setattr(new, name, copy.deepcopy(value, memo))
         return new
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """For transport between processes; never a file format here."""
+        """For transport between processes; never a file format here. Gradients and hooks stay behind."""
+        if self.node is not None and not isinstance(self.node, Leaf):
+            raise GradientError("pickling of the result of a recorded operation", hint="send x.detach() instead")
         host = backend.of(self.data).to_numpy(self.data)
-        return _rebuild, (type(self), host, self.device, isinstance(self.node, Leaf))
+        return _rebuild, (type(self), host, self.device, isinstance(self.node, Leaf)), (None, _extras(self))
+
+
+def _extras(tensor: Tensor) -> dict[str, Any]:
+    """What a subclass keeps beside the tensor itself."""
+    own = vars(tensor) if hasattr(tensor, "__dict__") else {}
+    slots = (n for c in type(tensor).__mro__ if c not in Tensor.__mro__ for n in getattr(c, "__slots__", ()))
+    return {
+        **own,
+        **{n: getattr(tensor, n) for n in slots if n not in ("__dict__", "__weakref__") and hasattr(tensor, n)},
+    }
 
 
 def _rebuild(cls: type[Tensor], host: np.ndarray, device: str, requires_grad: bool) -> Tensor:

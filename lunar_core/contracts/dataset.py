@@ -1,13 +1,19 @@
-"""What a dataset is: a length, indexing into tuples of arrays, and a card that says where it comes from."""
+"""What a dataset is: a length, indexing into tuples of arrays, and a card that says where it comes from.
+
+:class:`ArrayDataset` is for arrays in memory, :class:`ExampleDataset` for examples that are read one by one and
+:class:`IterableDataset` for streams.
+"""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from typing import Any, ClassVar
 
 import attrs
 import numpy as np
 
+from ..collation import stack
 from ..component import Component
 from ..errors import DataError, HyperparameterError, IndexingError
 from ..random import Stream
@@ -67,6 +73,10 @@ class Dataset(Component):
         """All examples at once: one array for each field, usually ``(x, y)``."""
         return self[:]
 
+    def targets(self) -> np.ndarray:
+        """The targets of all examples."""
+        return np.asarray(self.arrays()[-1])
+
     def split(self, fraction: float, *, stratify: bool = True, seed: int = 0) -> tuple[Subset, Subset]:
         """Two disjoint parts; the second holds ``fraction`` of the examples (rounded up), as a hold-out.
 
@@ -95,7 +105,7 @@ class Dataset(Component):
         return Subset(self, first), Subset(self, second)
 
     def _labels(self) -> np.ndarray:
-        labels = np.asarray(self.arrays()[-1])
+        labels = self.targets()
         if labels.ndim != 1 or labels.dtype.kind not in "iub":
             raise DataError(
                 f"split: stratify needs one class index per example, the target {self.fields[-1]!r} is "
@@ -141,6 +151,45 @@ class ArrayDataset(Dataset):
         return tuple(array[index] for array in arrays)
 
 
+class ExampleDataset(Dataset):
+    """A dataset whose examples are read or made one at a time: a subclass gives ``__len__`` and :meth:`example`.
+
+    Indexing by many stacks them, which asks for equal shapes; a loader takes them one by one and may pad. An example is
+    usually a tuple with one entry per field; entries may be dicts or tuples of arrays themselves.
+    """
+
+    def example(self, index: int) -> Any:
+        """Example ``index``, which lies in 0..len-1."""
+        raise NotImplementedError(f"{type(self).__name__} must define example")
+
+    def __getitem__(self, index: Any) -> Any:
+        n = len(self)
+        index = as_index(index, n)
+        if isinstance(index, int):
+            return self.example(index % n)
+        many = range(n)[index] if isinstance(index, slice) else [int(i) % n for i in index]
+        return stack([self.example(i) for i in many])
+
+
+class IterableDataset(Component):
+    """A dataset that can only be walked from its start: a subclass gives ``__iter__``, and ``__len__`` if it knows.
+
+    Each ``iter`` begins the stream anew with the same examples; :meth:`set_epoch` is told which pass comes next, for
+    those whose order changes. An iterator that has a method ``skip(n)`` is asked to pass over examples by it, which saves
+    the reading of those that another worker takes.
+    """
+
+    kind: ClassVar[str] = "dataset"
+    fields: ClassVar[tuple[str, ...]] = ("x", "y")
+
+    def __iter__(self) -> Iterator[Any]:
+        """The examples, from the first on."""
+        raise NotImplementedError(f"{type(self).__name__} must define __iter__")
+
+    def set_epoch(self, epoch: int) -> None:
+        """The next ``iter`` is for pass ``epoch``, counted from 0. Does nothing unless a subclass does."""
+
+
 class Subset(Dataset):
     """Some examples of another dataset, by index and in that order; what ``Dataset.split`` gives."""
 
@@ -164,6 +213,9 @@ class Subset(Dataset):
 
     def __len__(self) -> int:
         return len(self.indices)
+
+    def targets(self) -> np.ndarray:
+        return self.dataset.targets()[self.indices]
 
     def __getitem__(self, index: Any) -> tuple[np.ndarray, ...]:
         chosen = self.indices[as_index(index, len(self.indices))]

@@ -31,15 +31,17 @@ import numpy as np
 
 from .. import optimizer_state
 from ..autograd import note_write
-from ..component import Component, field, fields
+from ..component import Component, field, fields, hyperparameter_error
 from ..errors import HyperparameterError, NotBuiltError
 from ..flat import Entry, FlatBuffer, Moved
 from ..fusion import Fused, is_half
 from ..modes import enable_grad
+from ..optimizer_state import MASTER
 from ..parameter_groups import Group, make_group, make_groups, resolve
 from ..suggest import did_you_mean
 
 _FLOAT32 = np.dtype(np.float32)
+_OWN = ("params", "overrides", "no_decay", "master_weights")  # fields that are no hyperparameters of a group
 
 
 class BaseOptimizer(Component):
@@ -49,6 +51,11 @@ class BaseOptimizer(Component):
     """
 
     kind: ClassVar[str] = "optimizer"
+
+    #: What ``step`` needs: "gradients", which are there when it is called; "closure", a function that clears the
+    #: gradients, computes the loss, calls ``backward`` and returns the loss; "loss", one that computes and returns the
+    #: loss, without ``backward``; or something else that only a loop of its own can give. The Trainer gives the first three.
+    needs: ClassVar[str] = "gradients"
 
 
 class Optimizer(BaseOptimizer):
@@ -64,8 +71,18 @@ class Optimizer(BaseOptimizer):
     Every hyperparameter is an attribute, which may be changed at any time: ``opt.lr`` reads that of the first group,
     and setting it sets that of all groups; ``opt.groups[i].lr`` is that of one.
 
+    ``no_decay`` says which parameters weight decay, of either kind, leaves alone: ``"vectors"`` those with fewer than two
+    axes (biases, and the scales and shifts of norms), a tuple of globs those of these names, or a function of
+    (name, parameter) those for which it is true. A ``weight_decay`` that a group, an override or ``train_with`` gives a
+    parameter stands.
+
     A parameter without a gradient is left as it is by a step, its state and its count of updates too. float16 and
-    bfloat16 parameters are updated in float32 and have float32 state.
+    bfloat16 parameters are updated in float32 and have float32 state. With ``master_weights`` their values are kept in
+    float32 as well, so that updates smaller than their precision add up; the parameters are those values rounded. A
+    value that is written from outside counts. The state dict holds them as the array ``master``, so a run goes on exactly.
+
+    A model's options (:meth:`lunar_core.module.Module.train_with`) are followed where ``params`` is the model or its
+    ``parameters()``; they make further groups when the parameters are first walked.
 
     Raises HyperparameterError for bad hyperparameters, no parameters, a parameter in two groups, a tensor that is not a
     leaf, or a pattern that matches nothing.
@@ -88,6 +105,10 @@ class Optimizer(BaseOptimizer):
     overrides: dict[str, Any] | None = field(
         default=None, kw_only=True, doc="hyperparameters by glob pattern of the parameters' names"
     )
+    no_decay: Any = field(default=None, kw_only=True, doc='"vectors" or globs: what weight decay leaves alone')
+    master_weights: bool = field(
+        default=False, kw_only=True, doc="keep float16 and bfloat16 parameters in float32 beside them"
+    )
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -106,7 +127,19 @@ class Optimizer(BaseOptimizer):
         self._bound = False
         self._waiting: dict[str, Any] | None = None
         self._dormant: dict[str, Any] = {}
+        if self.no_decay is not None:
+            self._check_no_decay(values)
         self.__dict__["groups"] = make_groups(cls, self.params, values, self.overrides or {})
+
+    def _check_no_decay(self, values: Mapping[str, Any]) -> None:
+        name = type(self).__name__
+        if "weight_decay" not in values:
+            raise HyperparameterError(f"{name} has no weight_decay, so no_decay means nothing")
+        if isinstance(self.no_decay, list):
+            self.no_decay = tuple(self.no_decay)
+        globs = isinstance(self.no_decay, tuple) and all(isinstance(p, str) for p in self.no_decay)
+        if not (self.no_decay == "vectors" or globs or callable(self.no_decay)):
+            raise hyperparameter_error(self, "no_decay", self.no_decay, '"vectors", a tuple of globs, a function or None')
 
     def __getattr__(self, name: str) -> Any:
         groups = self.__dict__.get("groups")
@@ -120,17 +153,20 @@ class Optimizer(BaseOptimizer):
         if groups and name in groups[0].values:
             self._defaults[name] = value = self.__dict__.pop(name)
             for group in groups:
-                group.values[name] = value
+                if name not in group.fixed:
+                    group.values[name] = value
 
     # -- parameters --------------------------------------------------------------------------------------------------
 
     def add_group(self, group: Mapping[str, Any]) -> Group:
         """Add parameters with hyperparameters of their own: a dict with ``"params"`` and what differs."""
         new = make_group(type(self), group, self._defaults)
+        more = [new]
         if self._bound:
-            resolve(type(self), [*self.groups, new])
-            self._lay_out(new)
-        self.groups.append(new)
+            more += resolve(type(self), [*self.groups, new], self.no_decay)
+            for group_ in more:
+                self._lay_out(group_)
+        self.groups.extend(more)
         return new
 
     def bind(self) -> None:
@@ -140,7 +176,7 @@ class Optimizer(BaseOptimizer):
         """
         if self._bound:
             return
-        resolve(type(self), self.groups)
+        self.groups.extend(resolve(type(self), self.groups, self.no_decay))
         for group in self.groups:
             self._lay_out(group)
         self._bound = True
@@ -151,6 +187,8 @@ class Optimizer(BaseOptimizer):
     def _lay_out(self, group: Group) -> None:
         group.lay_out()
         for buffer in group.buffers:
+            if self.master_weights and is_half(buffer.dtype):
+                self._make_state(buffer, MASTER)
             # Only the chunked NumPy runs can tell beforehand which state a rule touches.
             if not self.elementwise or buffer.xp is not np:
                 for name in self.state:
@@ -158,6 +196,10 @@ class Optimizer(BaseOptimizer):
 
     def _make_state(self, buffer: FlatBuffer, name: str) -> None:
         """Make a state array that is not there yet."""
+        if name == MASTER:
+            if name not in buffer.state:
+                buffer.add_state(name)[...] = buffer.data
+            return
         start = self.state[name] if isinstance(self.state, Mapping) else 0.0
         if not callable(start):
             if name not in buffer.state:
@@ -204,11 +246,15 @@ class Optimizer(BaseOptimizer):
             work = self._gather()
         with np.errstate(all="ignore"):
             for group, buffer, complete in work:
+                if MASTER in buffer.state:
+                    buffer.take_over(MASTER)
                 if complete and buffer.step is not None and self.elementwise:
                     self._update(group, buffer, 0, buffer.size, buffer.step + 1)
                     buffer.step += 1
                 elif not self._update_some(group, buffer):
                     continue
+                if MASTER in buffer.state:
+                    buffer.data[...] = buffer.state[MASTER]
                 note_write(buffer.data)
         return loss
 
@@ -267,8 +313,9 @@ class Optimizer(BaseOptimizer):
         rule = self._rule
         assert rule is not None
         p, g = entry.data, entry.grad
+        target = buffer.state_view(entry, MASTER) if MASTER in buffer.state else p
         if is_half(p.dtype):
-            p, g = p.astype(_FLOAT32), g.astype(_FLOAT32)
+            p, g = target.astype(_FLOAT32), g.astype(_FLOAT32)
         states = {name: buffer.state_view(entry, name) for name in self.state}
         given = {"p": p, "g": g, "step": entry.step + 1, **group.values, **states}
         given.update({name: derive(group.values, entry.step + 1) for name, derive in rule.functions.items()})
@@ -283,8 +330,8 @@ class Optimizer(BaseOptimizer):
                 entry.own[name] = result
             elif result is not states[name]:
                 states[name][...] = result
-        if results[0] is not entry.data:
-            entry.data[...] = results[0]
+        if results[0] is not target:
+            target[...] = results[0]
 
     # -- state -------------------------------------------------------------------------------------------------------
 
@@ -310,7 +357,9 @@ class Optimizer(BaseOptimizer):
     def __getstate__(self) -> dict[str, Any]:
         """For copies and transport between processes: the copy makes vectors of its own for its parameters."""
         kept = {k: v for k, v in self.__dict__.items() if k not in ("groups", "params", "_bound", "_waiting")}
-        groups = [(g.source, dict(g.values), g.pattern, g.resolved) for g in self.groups]
+        groups = [
+            (g.source, dict(g.values), g.pattern, g.resolved, g.given, g.fixed, g.schedule) for g in self.groups
+        ]
         waiting = optimizer_state.collect(self, copy=True) if self._bound else self._waiting
         return {"kept": kept, "groups": groups, "waiting": waiting}
 
@@ -330,7 +379,7 @@ class _Rule:
         self.state = tuple(cls.state)
         known = ["p", "g", *self.state, *hyperparameters, "step", *cls.numbers]
         for name in {*self.state, *hyperparameters, *cls.numbers}:
-            if known.count(name) > 1 or name in ("params", "groups", "state", "arrays"):
+            if known.count(name) > 1 or name in (*_OWN, "groups", "state", "arrays", MASTER):
                 raise HyperparameterError(f"{cls.__name__}: {name!r} has a meaning already; choose another name")
         for name in self.names:
             if name not in known:
@@ -360,7 +409,7 @@ class _Rule:
 
     def arguments(self, buffer: FlatBuffer) -> list[Any]:
         """The arguments of ``update`` over a whole buffer, without the numbers; state that is not made is empty."""
-        arrays = {"p": buffer.data, "g": buffer.grad, **buffer.state}
+        arrays = {"g": buffer.grad, **buffer.state, "p": buffer.state.get(MASTER, buffer.data)}
         nothing = np.empty(0, buffer.state_dtype)
         return [arrays.get(name, nothing) for name in self.names]
 
@@ -379,4 +428,4 @@ def _part(values: list[Any], start: int, stop: int, size: int) -> list[Any]:
 
 
 def _hyperparameters(cls: type[Optimizer]) -> list[str]:
-    return [a.name for a in fields(cls) if a.name not in ("params", "overrides")]
+    return [a.name for a in fields(cls) if a.name not in _OWN]

@@ -145,6 +145,8 @@ class Bound:
     def _places(self) -> list[Any]:
         groups = getattr(self.target, "groups", None)
         if isinstance(groups, list) and groups and all(hasattr(group, self.attribute) for group in groups):
+            if self.attribute == "lr":  # a group with a schedule of its own is moved by that one
+                return [group for group in groups if getattr(group, "schedule", None) is None]
             return groups
         return [self.target]
 
