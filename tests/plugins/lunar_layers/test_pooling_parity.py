@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from twins import assert_twins
 
-from lunar_layers.pooling import AvgPool2D, GlobalAveragePool2D, MaxPool2D
+from lunar_layers.adaptive_pooling import GlobalAveragePool
+from lunar_layers.pooling import AvgPool2D, MaxPool2D
 
 torch = pytest.importorskip("torch")
 nn = torch.nn
@@ -24,7 +25,7 @@ PAIRS = [
     (AvgPool2D(3, 2, padding=1, count_include_pad=False), nn.AvgPool2d(3, 2, 1, count_include_pad=False)),
     (AvgPool2D(2, ceil_mode=True), nn.AvgPool2d(2, ceil_mode=True)),
     (AvgPool2D(3, 2, padding=1, ceil_mode=True), nn.AvgPool2d(3, 2, 1, ceil_mode=True)),
-    (GlobalAveragePool2D(keepdims=True), nn.AdaptiveAvgPool2d(1)),
+    (GlobalAveragePool(keepdims=True), nn.AdaptiveAvgPool2d(1)),
 ]
 
 
