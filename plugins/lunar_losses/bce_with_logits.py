@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-
-from lunar_core import backend, ops
+from lunar_core import ops
 from lunar_core.component import field, positive
 from lunar_core.contracts.loss import Loss
 from lunar_core.tensor import Tensor
-from lunar_losses.checks import matching_target
+from lunar_losses.checks import constant, matching_target
 
 
 class BCEWithLogits(Loss):
@@ -34,9 +32,5 @@ class BCEWithLogits(Loss):
 
     def elements(self, pred: Any, target: Any) -> tuple[Tensor, Any]:
         target = matching_target("BCEWithLogits", pred, target)
-        pos_weight = None
-        if self.pos_weight is not None:
-            raw = pred.data if isinstance(pred, Tensor) else pred
-            owner = backend.of(raw)
-            pos_weight = owner.from_numpy(np.array(self.pos_weight, raw.dtype), owner.device_of(raw))
+        pos_weight = None if self.pos_weight is None else constant(pred, self.pos_weight, pred.dtype)
         return ops.bce_with_logits(pred, target, pos_weight), None

@@ -9,8 +9,8 @@ import numpy as np
 from lunar_core import backend, ops
 from lunar_core.component import field, in_range, non_negative
 from lunar_core.contracts.loss import Loss
-from lunar_core.errors import ShapeError
 from lunar_core.tensor import Tensor
+from lunar_losses.checks import beside, class_vector, label_weights, raw
 
 
 class CrossEntropy(Loss):
@@ -43,20 +43,8 @@ class CrossEntropy(Loss):
     axis: int = field(default=1, doc="axis of the logits that holds the classes")
 
     def elements(self, pred: Any, target: Any) -> tuple[Tensor, Any]:
-        raw = pred.data if isinstance(pred, Tensor) else pred
-        owner = backend.of(raw)
-        device = owner.device_of(raw)
-        if not hasattr(target, "dtype"):
-            target = owner.from_numpy(np.asarray(target), device)
-        class_weights = None
-        if self.class_weights is not None:
-            axis = self.axis if raw.ndim > 1 else 0
-            if -raw.ndim <= axis < raw.ndim and raw.shape[axis] != len(self.class_weights):
-                raise ShapeError(
-                    f"CrossEntropy has {len(self.class_weights)} class weights, the logits {tuple(raw.shape)} have "
-                    f"{raw.shape[axis]} classes"
-                )
-            class_weights = owner.from_numpy(np.array(self.class_weights, raw.dtype), device)
+        target = beside(pred, target)
+        class_weights = class_vector("CrossEntropy", self.class_weights, pred, self.axis if pred.ndim > 1 else 0)
         losses = ops.cross_entropy(
             pred,
             target,
@@ -65,18 +53,13 @@ class CrossEntropy(Loss):
             label_smoothing=self.label_smoothing,
             ignore_index=self.ignore_index,
         )
-        if tuple(target.shape) == tuple(raw.shape):
+        if tuple(target.shape) == tuple(pred.shape):
             return losses, None
-        return losses, self._weights(target.data if isinstance(target, Tensor) else target, class_weights)
-
-    def _weights(self, labels: Any, class_weights: Any) -> Any:
-        """What each sample weighs: its class's weight, 0 where it is ignored; ``None`` where all weigh 1."""
+        labels = raw(target)
         ignored = None if self.ignore_index is None else labels == self.ignore_index
         xp = backend.of(labels).xp
         if ignored is not None and xp is np and not ignored.any():  # on a device the question would wait for it
             ignored = None
-        if class_weights is None:
-            return None if ignored is None else (~ignored).astype(np.float32)
-        if ignored is None:
-            return class_weights[labels]
-        return xp.where(ignored, 0, class_weights[xp.where(ignored, 0, labels)])
+        if ignored is not None and class_weights is not None:
+            labels = xp.where(ignored, 0, labels)
+        return losses, label_weights(labels, ignored, class_weights)

@@ -56,6 +56,7 @@ ROWS = [
     ("stable_adamw", "StableAdamW", {"lr": 0.02}),
     ("ranger", "Ranger", {"lr": 0.02, "betas": (0.9, 0.9), "centralize": False}),
     ("shampoo", "Shampoo", {"lr": 0.1, "momentum": 0.5, "every": 3, "eps": 1.0}),
+    ("psgd_kron", "PSGDKron", {"lr": 0.02, "balance": 5}),
     ("soap", "SOAP", {"lr": 0.02, "every": 4}),
     ("adahessian", "AdaHessian", {"lr": 0.1, "every": 2}),
     ("sophia", "Sophia", {"lr": 0.02, "every": 4, "samples": 2}),

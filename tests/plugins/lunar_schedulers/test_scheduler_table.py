@@ -10,6 +10,7 @@ import pytest
 
 import lunar_core as lc
 from lunar_core.errors import ConfigError, HyperparameterError, StateError
+from lunar_schedulers.adas import Adas
 from lunar_schedulers.averaging import SwaLR
 from lunar_schedulers.chebyshev import Chebyshev
 from lunar_schedulers.combinators import Chained, PerLayer, Proportion, Sequential
@@ -68,6 +69,7 @@ ROWS = {
     "wsd": lambda: WSD(warmup=3, decay=9, final=0.1, shape="exponential"),
     "rex": lambda: Rex(warmup=3),
     "chebyshev": lambda: Chebyshev(cycle=16, condition=30.0),
+    "adas": lambda: Adas(beta=0.9),
     "plateau": lambda: Plateau(factor=0.5, patience=2, cooldown=1, mode="max"),
     "greedy": lambda: Greedy(factor=0.8, patience=1, window=3),
     "piecewise": lambda: Piecewise(positions=(2, 8, 20), shares=(1.0, 0.3, 0.6), between="cosine"),
