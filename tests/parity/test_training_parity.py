@@ -7,7 +7,6 @@ import pytest
 
 import lunar_core as lc
 from lunar_activations.relu import ReLU
-from lunar_core import kernels
 from lunar_data.digits import Digits
 from lunar_layers.conv import Conv2D
 from lunar_layers.dense import Dense
@@ -103,15 +102,6 @@ def test_fifty_losses_agree_to_1e_10_in_float64(case):
     losses, expected = losses_of_both(case, "float64")
     assert expected[-1] < 0.9 * expected[0]  # it does learn
     np.testing.assert_allclose(losses, expected, rtol=1e-10)
-
-
-@pytest.fixture
-def numpy_only():
-    """Every provider switched off: the NumPy reference computes."""
-    for provider in kernels.providers.all():
-        kernels.disable(provider.name)
-    yield
-    kernels.reset()
 
 
 @pytest.mark.parametrize("case", CASES)
