@@ -9,6 +9,7 @@ import resource
 import statistics
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
 from typing import Any
@@ -102,8 +103,7 @@ def in_turns(functions: dict[str, Callable[[], object]], rounds: int, cpu: bool)
     clock = time.thread_time if cpu else time.perf_counter
     counts: dict[str, int] = {}
     for name, function in functions.items():
-        for _ in range(3):
-            function()
+        warm_up(function)
         start = clock()
         function()
         counts[name] = max(1, min(200, int(0.03 / max(clock() - start, 1e-7))))
@@ -118,6 +118,18 @@ def in_turns(functions: dict[str, Callable[[], object]], rounds: int, cpu: bool)
                 function()
             times[name].append((clock() - start) / counts[name])
     return {name: statistics.median(values) for name, values in times.items()}
+
+
+def warm_up(function: Callable[[], object], seconds: float = 1.0) -> None:
+    """Run it until caches are warm, and what is compiled behind its back has been: a long run is what is measured."""
+    begin = time.perf_counter()
+    for _ in range(3):
+        function()
+    while time.perf_counter() - begin < seconds:
+        function()
+    for thread in threading.enumerate():
+        if thread.name.startswith("lunar-numba"):
+            thread.join(60)
 
 
 def show(row: Row) -> None:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import settings
 
 import lunar_core as lc
-from lunar_core import random
+from lunar_core import kernels, random
 
 settings.register_profile("repeatable", derandomize=True, deadline=None, database=None)
 settings.register_profile("explore", deadline=None, print_blob=True)
@@ -21,3 +21,12 @@ def fresh_random_state():
     random._root.streams.clear()
     lc.seed(0)
     yield
+
+
+@pytest.fixture
+def numpy_only():
+    """Every kernel provider switched off: the NumPy reference computes."""
+    for provider in kernels.providers.all():
+        kernels.disable(provider.name)
+    yield
+    kernels.reset()

@@ -57,7 +57,8 @@ def our_steps(workload: Workload, *, autocast: str | None = None) -> Steps:
         return contextlib.nullcontext() if autocast is None else lc.autocast(autocast)
 
     def train() -> float:
-        model.train()
+        if not model.training:
+            model.train()
         optimizer.zero_grad()
         with precision():
             logits = model(x)
@@ -67,13 +68,15 @@ def our_steps(workload: Workload, *, autocast: str | None = None) -> Steps:
         return float(loss.data)
 
     def infer() -> np.ndarray:
-        model.eval()
+        if model.training:
+            model.eval()
         with lc.no_grad(), precision():
             return model(x).data  # type: ignore[no-any-return]
 
     def load(arrays: list[np.ndarray]) -> None:
-        names = list(model.state_dict())
-        model.load_state_dict(dict(zip(names, arrays, strict=True)))
+        state = model.state_dict()
+        names = [name for name in state if not name.endswith("num_batches_tracked")]
+        model.load_state_dict({**state, **dict(zip(names, arrays, strict=True))})
 
     return Steps(train, infer, model.state_dict, load)
 
@@ -98,7 +101,8 @@ def their_steps(workload: Workload, *, compiled: bool = False, autocast: str | N
         return contextlib.nullcontext() if autocast is None else torch.autocast("cpu", getattr(torch, autocast))
 
     def train() -> float:
-        model.train()
+        if not model.training:
+            model.train()
         optimizer.zero_grad()
         with precision():
             logits = run(x)
@@ -108,7 +112,8 @@ def their_steps(workload: Workload, *, compiled: bool = False, autocast: str | N
         return float(loss.item())
 
     def infer() -> np.ndarray:
-        model.eval()
+        if model.training:
+            model.eval()
         with torch.no_grad(), precision():
             return run(x).float().numpy()  # type: ignore[no-any-return]
 

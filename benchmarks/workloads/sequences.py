@@ -135,7 +135,7 @@ def _lstm() -> Any:
             self.head = lc.layers.Dense(10, in_features=_HIDDEN)
 
         def forward(self, x: Any) -> Any:
-            return self.head(self.lstm(x)[0][:, -1])
+            return self.head(self.lstm(x)[:, -1])
 
     return Classifier()
 

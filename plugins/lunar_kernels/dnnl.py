@@ -35,12 +35,16 @@ FORWARD_TRAINING, FORWARD_INFERENCE, BACKWARD = 64, 96, 128
 
 # dnnl_alg_kind_t
 CONVOLUTION_DIRECT = 0x1
+ELTWISE_GELU_TANH, ELTWISE_GELU_ERF = 0x2B, 0x31
 POOLING_MAX, POOLING_AVG_INCLUDE_PADDING, POOLING_AVG_EXCLUDE_PADDING = 0x1FF, 0x2FF, 0x3FF
 REDUCTION_SUM = 0x2FFF4
 SOFTMAX_ACCURATE = 0x30000
 
+# dnnl_rnn_direction_t
+LEFT_TO_RIGHT, RIGHT_TO_LEFT = 1, 2
+
 # dnnl_normalization_flags_t
-USE_SCALE, USE_SHIFT = 2, 4
+USE_GLOBAL_STATS, USE_SCALE, USE_SHIFT = 1, 2, 4
 
 # dnnl_query_t: the implementation's name and the descriptors of a primitive's memory
 _QUERY_IMPLEMENTATION = 8
@@ -49,6 +53,7 @@ SRC_MD, DIFF_SRC_MD, WEIGHTS_MD, DIFF_WEIGHTS_MD, DST_MD, DIFF_DST_MD, WORKSPACE
 # DNNL_ARG_*: which role a memory plays in an execution
 SRC, DST, WEIGHTS, BIAS, MEAN, VARIANCE, SCALE, SHIFT = 1, 17, 33, 41, 49, 50, 51, 52
 WORKSPACE, SCRATCHPAD = 64, 80
+SRC_ITER, SRC_ITER_C, DST_ITER, DST_ITER_C, WEIGHTS_ITER = 2, 3, 18, 19, 34
 DIFF_SRC, DIFF_DST, DIFF_WEIGHTS, DIFF_SCALE, DIFF_SHIFT = 129, 145, 161, 255, 256
 
 
@@ -100,6 +105,9 @@ _SIGNATURES: dict[str, tuple[Any, ...]] = {
     "pooling_backward_primitive_desc_create": (_OUT, _P, _I, _P, _P, _D, _D, _D, _D, _D, _P, _P),
     "reduction_primitive_desc_create": (_OUT, _P, _I, _P, _P, c_float, c_float, _P),
     "softmax_forward_primitive_desc_create": (_OUT, _P, _I, _I, _P, _P, _I, _P),
+    "eltwise_forward_primitive_desc_create": (_OUT, _P, _I, _I, _P, _P, c_float, c_float, _P),
+    "eltwise_backward_primitive_desc_create": (_OUT, _P, _I, _P, _P, _P, c_float, c_float, _P, _P),
+    "lstm_forward_primitive_desc_create": (_OUT, _P, _I, _I, *[_P] * 11, c_uint, _P),
     "batch_normalization_forward_primitive_desc_create": (_OUT, _P, _I, _P, _P, c_float, c_uint, _P),
     "batch_normalization_backward_primitive_desc_create": (_OUT, _P, _I, _P, _P, _P, c_float, c_uint, _P, _P),
     "layer_normalization_forward_primitive_desc_create": (_OUT, _P, _I, _P, _P, _P, c_float, c_uint, _P),
@@ -228,9 +236,9 @@ class API:
         self.call("primitive_desc_query", primitive_descriptor.pointer, _QUERY_IMPLEMENTATION, 0, byref(name))
         return (name.value or b"").decode()
 
-    def layout(self, primitive_descriptor: Handle, which: int) -> Handle | None:
-        """The descriptor of one of its memories, ``None`` where it has no such memory."""
-        pointer = self._query_md(primitive_descriptor.pointer, which, 0)
+    def layout(self, primitive_descriptor: Handle, which: int, index: int = 0) -> Handle | None:
+        """The descriptor of one of its memories, ``None`` where it has no such memory; ``index`` among several weights."""
+        pointer = self._query_md(primitive_descriptor.pointer, which, index)
         if not pointer:
             return None
         copy = self._owned("memory_desc", self._create("memory_desc_clone", pointer))

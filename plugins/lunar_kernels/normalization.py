@@ -102,6 +102,31 @@ def _moments_plan(api: API, key: Any) -> Run:
     return moments
 
 
+def _affine_plan(api: API, key: Any) -> Run:
+    """The normalisation with given statistics, mean 0 and variance 1: a number and an offset for each channel."""
+    shape, strides, scale_strides, shift_strides = key
+    channels = _Channels(api, shape, strides)
+    channels.check(scale_strides, shift_strides)
+    plan = Plan(api)
+    flags = dnnl.USE_GLOBAL_STATS | _flags(scale_strides, shift_strides)
+    described = _batch_norm(api, channels.layout, dnnl.FORWARD_INFERENCE, 0.0, flags)
+    roles = {dnnl.SRC: plan.operand(channels.layout), dnnl.DST: plan.operand(channels.layout)}
+    roles[dnnl.MEAN] = plan.constant(channels.vector, np.zeros(channels.count, FLOAT32))
+    roles[dnnl.VARIANCE] = plan.constant(channels.vector, np.ones(channels.count, FLOAT32))
+    roles[dnnl.SCALE] = plan.operand(channels.vector)
+    if shift_strides is not None:
+        roles[dnnl.SHIFT] = plan.operand(channels.vector)
+    plan.step(described, roles)
+    run = plan.finish()
+
+    def affine(x: Any, scale: Any, shift: Any) -> Any:
+        out = channels.new()
+        run(x, out, *[v for v in (scale, shift) if v is not None])
+        return out
+
+    return affine
+
+
 def _batch_norm_grad_plan(api: API, key: Any) -> Run:
     g_strides, shape, strides, weight_strides, mean_strides, var_strides, eps = key
     channels = _Channels(api, shape, strides)
@@ -238,6 +263,7 @@ def _layer_norm_grad_plan(api: API, key: Any) -> Run:
 
 
 _norm = Plans(_batch_norm_plan)
+_affine = Plans(_affine_plan)
 _norm_grad = Plans(_batch_norm_grad_plan)
 _moments = Plans(_moments_plan)
 _layer = Plans(_layer_norm_plan)
@@ -253,6 +279,17 @@ def batch_norm(x: Any, weight: Any, bias: Any, eps: float) -> Any:
     if run is None:
         run = _norm.add(key)
     return run(x, weight, bias)
+
+
+def channel_affine(x: Any, scale: Any, shift: Any) -> Any:
+    """The op ``channel_affine`` in float32."""
+    if not _is_single(x, scale, shift):
+        return NotImplemented
+    key = (x.shape, x.strides, *_strides(scale, shift))
+    run = _affine.table.get(key)
+    if run is None:
+        run = _affine.add(key)
+    return run(x, scale, shift)
 
 
 def batch_moments(x: Any) -> Any:
@@ -301,6 +338,7 @@ def layer_norm_grad(g: Any, x: Any, weight: Any, axes: int, eps: float, affine: 
 
 KERNELS: dict[str, Callable[..., Any]] = {
     "batch_norm": batch_norm,
+    "channel_affine": channel_affine,
     "batch_moments": batch_moments,
     "batch_norm_grad": batch_norm_grad,
     "layer_norm": layer_norm,

@@ -14,10 +14,12 @@ import numpy as np
 
 from . import plans, threads
 from .convolution import KERNELS as CONVOLUTION
+from .elementwise import KERNELS as ELEMENTWISE
 from .library import library
 from .normalization import KERNELS as NORMALIZATION
 from .pooling import KERNELS as POOLING
 from .products import KERNELS as PRODUCTS
+from .recurrent import KERNELS as RECURRENT
 from .softmax import KERNELS as SOFTMAX
 
 
@@ -27,7 +29,7 @@ class OneDNN:
     name = "onednn"
     priority = 50
     kernels: Mapping[str, Callable[..., Any]] = MappingProxyType(
-        {**CONVOLUTION, **NORMALIZATION, **POOLING, **PRODUCTS, **SOFTMAX}
+        {**CONVOLUTION, **ELEMENTWISE, **NORMALIZATION, **POOLING, **PRODUCTS, **RECURRENT, **SOFTMAX}
     )
 
     def kernel(self, op: str, array_type: type) -> Callable[..., Any] | None:

@@ -121,6 +121,8 @@ def _max_grad_plan(api: API, key: Any) -> Run:
     x_shape = (*shape[:2], *size)
     windows = _Windows(x_shape, counts, kernel, stride, padding, dilation)
     described, forward = windows.backward(api, dnnl.POOLING_MAX)
+    if not lies(shape, strides_of(index_strides, 1), channels_last(shape)):
+        raise Unsupported("images that did not lie channels-last")
     plan = Plan(api)
     g, index = image_operand(plan, shape, strides), image_operand(plan, shape, index_strides, dnnl.U8)
     roles = {
@@ -175,10 +177,11 @@ def _avg_grad_plan(api: API, key: Any) -> Run:
     x_shape = (*shape[:2], *size)
     windows = _Windows(x_shape, counts, kernel, stride, padding, (1, 1))
     described, _ = windows.backward(api, _average(windows, count_include_pad))
+    if not lies(shape, strides_of(strides), channels_last(shape)):
+        raise Unsupported("a gradient that does not lie channels-last")
     plan = Plan(api)
-    g = image_operand(plan, shape, strides)
     roles = {
-        dnnl.DIFF_DST: plan.as_layout(g, windows.images(api, shape)),
+        dnnl.DIFF_DST: plan.operand(windows.images(api, shape)),
         dnnl.DIFF_SRC: plan.operand(windows.images(api, x_shape)),
     }
     plan.step(described, roles)

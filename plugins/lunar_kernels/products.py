@@ -171,7 +171,7 @@ _linear = Plans(_linear_plan)
 
 def matmul(x: Any, y: Any) -> Any:
     """The op ``matmul`` in float32."""
-    if x.size * y.shape[-1] < _LEAST:
+    if y.ndim < 2 or x.size * y.shape[-1] < _LEAST:
         return NotImplemented
     if x.dtype is not FLOAT32 or y.dtype is not FLOAT32:
         return NotImplemented
@@ -184,7 +184,7 @@ def matmul(x: Any, y: Any) -> Any:
 
 def linear(x: Any, weight: Any, bias: Any) -> Any:
     """The op ``linear`` in float32."""
-    if x.size * weight.shape[0] < _LEAST:
+    if weight.ndim != 2 or x.size * weight.shape[0] < _LEAST:
         return NotImplemented
     if x.dtype is not FLOAT32 or weight.dtype is not FLOAT32 or not (bias is None or bias.dtype is FLOAT32):
         return NotImplemented

@@ -99,3 +99,17 @@ def test_weights_may_be_left_out_one_by_one(onednn):
             row = x.reshape(-1, 16)
             got = normalization.layer_norm(single(row), single(w), single(b), 1, 0.01)
             assert_close(got, reference("layer_norm")(row, w, b, axes=1, eps=0.01))
+
+
+@pytest.mark.parametrize("shift", [True, False])
+@pytest.mark.parametrize("shape", [(4, 16, 5, 7), (3, 32), (2, 48, 6)])
+def test_a_number_and_an_offset_for_each_channel(onednn, shape, shift):
+    rng = np.random.default_rng(0)
+    x, scale = rng.normal(size=shape), rng.normal(size=shape[1])
+    offset = rng.normal(size=shape[1]) if shift else None
+    x32 = lay(single(x), "last")
+    got = normalization.channel_affine(x32, single(scale), None if offset is None else single(offset))
+    assert got is not NotImplemented and got.strides == x32.strides
+    assert_close(got, reference("channel_affine")(x, scale, offset))
+    x32.flat[0] = np.nan
+    assert np.isnan(normalization.channel_affine(x32, single(scale), None)).sum() == 1

@@ -1,4 +1,4 @@
-"""Fused functions compiled by Numba: they compute what the reference computes, for every optimizer, and nothing waits for them."""
+"""Fused functions compiled by Numba compute what the reference computes, for every optimizer, and nothing waits for them."""
 
 import os
 import time
@@ -154,7 +154,7 @@ def test_parts_of_a_large_array_run_in_several_threads(provider):
 def test_what_numba_does_not_do_faster_is_left_to_numpy(provider):
     half = arrays(1, dtype=np.float16)
     assert not suits(plan_of(lc.fused(lambda x: x * 2.0), *half).program)
-    assert not suits(plan_of(lc.fused(lambda x: np.exp(x)), *arrays(1)).program)
+    assert not suits(plan_of(lc.fused(lambda x: np.exp(x) + 1), *arrays(1)).program)
     assert not suits(plan_of(lc.fused(lambda x: x**1.7), *arrays(1)).program)
     assert suits(plan_of(lc.fused(lambda x: x**2 + 1), *arrays(1)).program)
 

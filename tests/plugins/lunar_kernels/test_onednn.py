@@ -21,14 +21,17 @@ from lunar_kernels.onednn import OneDNN, provider
 # samples in which oneDNN has nothing fast; at these the reference computes
 LEFT_TO_THE_REFERENCE = {
     "avg_pool2d": {6, 10}, "avg_pool2d_grad": {6, 10},  # windows that hang over the padding
-    "batch_norm": {0, 1, 2, 3, 4}, "batch_norm_grad": {0, 1, 2, 3, 4}, "batch_moments": {0, 1, 2},  # odd channels
+    "batch_norm": {0, 1, 2, 3, 4}, "batch_norm_grad": {0, 1, 2, 3, 4}, "batch_moments": {0, 1, 2},
+    "channel_affine": {0, 1, 2},  # odd channels
+    "gelu": {0}, "gelu_tanh": {0},  # no axes
     "layer_norm": {3}, "layer_norm_grad": {3},  # transposed rows
     "max_pool2d": {4}, "max_pool2d_with_index": {4}, "max_pool2d_grad": {4},  # dilation
-    "matmul": {1, 2, 3, 6, 7, 8}, "linear": set(),  # vectors, empty
-    "softmax": {2, 3, 4},  # an axis that does not lie densest
+    "matmul": {1, 2, 3, 6, 7},  # vectors
+    "softmax": {2, 3},  # an axis that does not lie densest
 }  # fmt: skip
 
-POOLS_FORWARD = ("avg_pool2d", "max_pool2d", "max_pool2d_with_index")  # they take images that lie channels-last
+KERNELS = sorted(set(provider.kernels) - {"lstm_layer"})  # which runs only where no gradient is asked for
+POOLS = tuple(name for name in provider.kernels if "pool" in name)  # they take images that lie channels-last
 
 
 @pytest.fixture
@@ -40,14 +43,18 @@ def eager(onednn, monkeypatch):
     return onednn
 
 
-@pytest.mark.parametrize("name", sorted(provider.kernels))
+@pytest.mark.parametrize("name", KERNELS)
 def test_a_kernel_agrees_with_the_reference_over_the_sample_table(name, eager):
     kernel, plain = eager.kernels[name], reference(name)
     left = set()
     for number, sample in enumerate(OPS[name].samples()):
+        given = [a for a in sample.args if isinstance(a, np.ndarray)]
+        if any(a.dtype.kind == "c" or not a.size for a in given):
+            assert kernel(*map(single, sample.args), **sample.static) is NotImplemented
+            continue
         arrays = map(single, sample.args)
-        if name in POOLS_FORWARD:
-            arrays = (lay(a, "last") for a in arrays)
+        if name in POOLS:
+            arrays = (lay(a, "last") if isinstance(a, np.ndarray) else a for a in arrays)
         got = kernel(*arrays, **sample.static)
         if got is NotImplemented:
             left.add(number)
@@ -57,7 +64,7 @@ def test_a_kernel_agrees_with_the_reference_over_the_sample_table(name, eager):
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
-@pytest.mark.parametrize("name", sorted(provider.kernels))
+@pytest.mark.parametrize("name", KERNELS)
 def test_an_op_agrees_with_the_reference_in_every_layout_of_its_inputs(name, layout, eager):
     op, plain = OPS[name], reference(name)
     for number, sample in enumerate(op.samples()):
@@ -69,7 +76,7 @@ def test_an_op_agrees_with_the_reference_in_every_layout_of_its_inputs(name, lay
         assert_close(got, plain(*sample.args, **sample.static), about=f"{name} sample {number} {layout}")
 
 
-@pytest.mark.parametrize("name", sorted(provider.kernels))
+@pytest.mark.parametrize("name", KERNELS)
 def test_a_kernel_leaves_other_dtypes_to_the_reference(name, eager):
     for dtype in (np.float64, np.float16, np.dtype(">f4")):
         sample = OPS[name].samples()[0]
@@ -355,7 +362,7 @@ def test_large_offsets_do_not_spoil_the_statistics(onednn):
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
-@pytest.mark.parametrize("name", ["max_pool2d", "max_pool2d_with_index", "softmax", "avg_pool2d", "conv2d"])
+@pytest.mark.parametrize("name", ["max_pool2d", "max_pool2d_with_index", "softmax", "avg_pool2d", "conv2d", "gelu", "gelu_tanh"])
 def test_values_that_are_no_numbers_mean_what_they_mean_in_the_reference(onednn, name, value):
     for position in range(0, 40, 3):
         for sample in OPS[name].samples()[:3]:
