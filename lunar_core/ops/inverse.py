@@ -254,7 +254,8 @@ def pinv(x: Any, rtol: Any = None) -> Any:
     """The Moore-Penrose pseudo-inverse of matrices: (..., m, n) -> (..., n, m).
 
     Singular values of at most ``rtol`` times the largest one count as 0; the default is ``max(m, n)`` times the machine
-    epsilon, as in PyTorch and the array API standard. An array gives one for each matrix. The gradient holds while the rank stays the same.
+    epsilon, as in PyTorch and the array API standard. An array gives one for each matrix. The gradient holds while the
+    rank stays the same.
     """
     check_matrix(x, "pinv")
     rtol = _raw(rtol)

@@ -70,13 +70,14 @@ def evaluate(
                 totals.loss += total.item()
                 totals.weight += weight
                 totals.batches += 1
+                totals.add_parts(getattr(loss, "parts", {}))
                 for metric in own.values():
                     metric.update(outputs, targets, weights)
                 pairs.close("eval_batch_end", batch, outputs)
         if not totals.batches:
             raise DataError(f"evaluation {name!r}: the loader gave no batch")
         pairs.close("stage_end", "eval", loader)
-        return pairs.close("eval_end", name, {"loss": totals.mean(), **figures(bus, own)})
+        return pairs.close("eval_end", name, {"loss": totals.mean(), **totals.part_means(), **figures(bus, own)})
     except BaseException as exc:
         pairs.close_to(depth, exc)
         raise

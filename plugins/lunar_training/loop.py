@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Mapping
 from typing import Any
 
 from lunar_core.contracts.regularizer import Seen
@@ -38,6 +39,18 @@ class Totals:
         self.weight = 0.0
         self.penalty = 0.0
         self.batches = 0
+        self.parts: dict[str, list[float]] = {}
+
+    def add_parts(self, parts: Mapping[str, tuple[Any, float]]) -> None:
+        """Add the named terms of a loss, (sum, weight) each."""
+        for name, (total, weight) in parts.items():
+            own = self.parts.setdefault(name, [0.0, 0.0])
+            own[0] += total.item()
+            own[1] += weight
+
+    def part_means(self) -> dict[str, float]:
+        """The means of the named terms, as the figures ``loss.name``."""
+        return {f"loss.{name}": total / weight if weight else math.nan for name, (total, weight) in self.parts.items()}
 
     def mean(self) -> float:
         return self.loss / self.weight if self.weight else math.nan
@@ -72,6 +85,8 @@ class TrainLoop:
         self.micro_batches = micro_batches
         self.gradients = Gradients(ctx.model)
         self.totals = Totals()
+        self.parts: list[Mapping[str, tuple[Any, float]]] = []  # the loss's named terms, of the parts of a batch
+        self.heads: list[tuple[str, Any]] = []  # modules of the model with a loss of their own, by their path
         self.unchecked: Any = None  # targets of the whole training data, until the first outputs show how many classes
 
     # -- an epoch ----------------------------------------------------------------------------------------------------
@@ -82,6 +97,7 @@ class TrainLoop:
         self.totals = Totals()
         self.pairs = pairs
         self.gradients = Gradients(self.model)  # anew, since parameters may have been frozen or freed between epochs
+        self.heads = [(n, m) for n, m in self.model.named_modules() if callable(getattr(m, "auxiliary_terms", None))]
         clock.batch = 0
         unhook = [*self._hook_parameters(), *(r.attach(self.model) for r in self.regularizers if hasattr(r, "attach"))]
         try:
@@ -144,6 +160,7 @@ class TrainLoop:
 
         self._zero_grad()
         seen, loss_sum, weight, penalty = self._gradients(batch)
+        parts = self.parts  # of this batch: a closure of the step computes others
 
         n = len(batch[0])
         clock.sample += n
@@ -159,6 +176,13 @@ class TrainLoop:
         totals.weight += weight
         totals.penalty += penalty
         totals.batches += 1
+        terms: dict[str, float] = {}
+        if parts:
+            batch_totals = Totals()
+            for one in parts:
+                totals.add_parts(one)
+                batch_totals.add_parts(one)
+            terms = batch_totals.part_means()
         for metric in self.metrics.values():
             for outputs, part in seen:
                 metric.update(outputs, part[1], part[2] if len(part) > 2 else None)
@@ -174,6 +198,7 @@ class TrainLoop:
                     "step": clock.step,
                     "batch": clock.batch + 1,
                     "loss": figures["loss"],
+                    **terms,
                 }
             )
         self.pairs.close("batch_end", seen[-1][0], figures)
@@ -191,6 +216,7 @@ class TrainLoop:
         n = len(batch[0])
         parts = min(self.micro_batches, n)
         clock.micro = 0
+        self.parts = []
         loss_sum = weight = penalty = 0.0
         seen = []
         for i in range(parts):
@@ -238,7 +264,11 @@ class TrainLoop:
         h = bus.before_loss
         if h is not None:
             compared, targets = h(outputs, targets)
-        total, weight = loss_terms(self.loss, compared, targets, Tensor(batch[2]) if len(batch) > 2 else None)
+        weights = Tensor(batch[2]) if len(batch) > 2 else None
+        total, weight = loss_terms(self.loss, compared, targets, weights)
+        named = getattr(self.loss, "parts", None)
+        if named:
+            self.parts.append(named)
         objective = total / weight if weight else total
         h = bus.after_loss
         if h is None:
@@ -249,6 +279,12 @@ class TrainLoop:
         if not math.isfinite(loss_sum):
             self._nonfinite(loss_sum / weight if weight else loss_sum, batch)
 
+        for name, head in self.heads:
+            if not head.waiting:
+                continue  # the pass did not reach it
+            extra, size = head.auxiliary_terms(self.loss, targets, weights)
+            self.parts.append({f"auxiliary.{name}": (extra.detach(), size)})
+            objective = objective + (extra / size if size else extra)
         so_far = before + weight
         if divisor is not None:
             objective = objective * (weight / divisor)

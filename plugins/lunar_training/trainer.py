@@ -272,6 +272,7 @@ class Trainer:
         metrics: dict[str, Any] = {}
         if totals.batches:  # none if every batch was skipped, or the run was stopped at once
             metrics["loss"] = totals.mean()
+            metrics |= totals.part_means()
             if self.regularizers:
                 metrics["penalty"] = totals.penalty / totals.batches
             metrics |= figures(bus, self.metrics)

@@ -12,12 +12,13 @@ from lunar_activations.relu import LeakyReLU, ReLU
 from lunar_activations.sigmoid import Sigmoid, Tanh
 from lunar_activations.softmax import Softmax
 from lunar_core.testing.fake_device import FakeArray, fake_device
+from lunar_layers.adaptive_pooling import GlobalAveragePool
 from lunar_layers.conv import Conv2D
 from lunar_layers.dense import Dense, Linear
 from lunar_layers.embedding import Embedding
 from lunar_layers.flatten import Flatten
 from lunar_layers.normalization import BatchNorm2D, LayerNorm
-from lunar_layers.pooling import AvgPool2D, GlobalAveragePool2D, MaxPool2D
+from lunar_layers.pooling import AvgPool2D, MaxPool2D
 from lunar_losses.bce_with_logits import BCEWithLogits
 from lunar_losses.cross_entropy import CrossEntropy
 from lunar_losses.mse import MSE
@@ -32,7 +33,7 @@ LABELS = np.array([1, 0, 2, 1])
 
 MODULES = [
     (lambda: Dense(3), IMAGES), (lambda: Linear(6, 3), IMAGES), (lambda: Conv2D(4, 3, padding="same", groups=2), IMAGES),
-    (lambda: MaxPool2D(2), IMAGES), (lambda: AvgPool2D(3, 2, padding=1), IMAGES), (GlobalAveragePool2D, IMAGES),
+    (lambda: MaxPool2D(2), IMAGES), (lambda: AvgPool2D(3, 2, padding=1), IMAGES), (GlobalAveragePool, IMAGES),
     (Flatten, IMAGES), (BatchNorm2D, IMAGES), (LayerNorm, IMAGES), (ReLU, IMAGES), (LeakyReLU, IMAGES), (ELU, IMAGES),
     (GELU, IMAGES), (lambda: GELU("tanh"), IMAGES), (Tanh, IMAGES), (Sigmoid, IMAGES), (Softmax, IMAGES),
     (MLP, DIGITS), (MnistCNN, DIGITS), (lambda: DigitsCNN(dropout=0.0), DIGITS),
