@@ -100,7 +100,7 @@ class Leaf:
     def spare(self) -> None:
         """Before the buffer is written anew: move the gradient that somebody kept out of it."""
         last = self.last
-        if last is not None and last.data is self.buffer and getrefcount(last) > 4:
+        if last is not None and last.data is self.buffer and getrefcount(last) > _ALONE.kept:
             last.data = self.buffer.copy()
             self.last = None
 
@@ -112,16 +112,14 @@ class Leaf:
         if grad is None:
             if self.buffer is not None:
                 last = self.last
-                # Owners of a gradient that nobody else kept: `last`, this slot, getrefcount's argument and its caller's.
-                if last is None or getrefcount(last) > 4 or last.data is not self.buffer or last.node is not None:
+                if last is None or getrefcount(last) > _ALONE.kept or last.data is not self.buffer or last.node is not None:
                     self.spare()
                     last = self.last = _wrap(self.buffer)
                 self.buffer[...] = g
                 self.grad = last
             # An array that somebody else still holds, or a view, could change under this gradient: it is copied.
-            # Owners here: the caller's slot, this argument and getrefcount's own.
-            elif g.base is not None or getrefcount(g) > 4:
-                self.grad = _wrap(g.copy())
+            elif g.base is not None or getrefcount(g) > _ALONE.given:
+                self.grad = _wrap(self._copy(g))
             else:
                 self.grad = _wrap(g)
         elif grad.node is None and (self.buffer is None or grad.data is self.buffer):
@@ -130,6 +128,16 @@ class Leaf:
                 note_write(grad.data)
         else:
             self.grad = _wrap(grad.data + g)
+
+
+    def _copy(self, g: Any) -> Any:
+        """A copy of the gradient ``g`` that lies in memory as the tensor does, channels-last for example."""
+        tensor = self.tensor()
+        if tensor is None or g.strides == tensor.data.strides or tensor.data.flags.c_contiguous:
+            return g.copy()
+        out = _empty_like(tensor.data)
+        out[...] = g
+        return out
 
 
 class Pick:
@@ -169,12 +177,17 @@ class Deferred:
 
 
 class _Slot:
-    """The one slot for whoever wants to see every gradient rule's results: ``backward(node, results)``."""
+    """The slots for whoever wants to see every gradient rule at work.
 
-    __slots__ = ("backward",)
+    ``before(node, g)`` gives the gradient that the rule gets (a list of them for an op with several results), and
+    ``backward(node, results)`` the results that are used in place of the rule's, or ``None`` to leave them.
+    """
+
+    __slots__ = ("backward", "before")
 
     def __init__(self) -> None:
-        self.backward: Callable[[Node, Any], None] | None = None
+        self.before: Callable[[Node, Any], Any] | None = None
+        self.backward: Callable[[Node, Any], Any] | None = None
 
 
 slot = _Slot()
@@ -185,6 +198,31 @@ def getrefcount(value: Any) -> int:
 
 
 _getrefcount: Callable[[Any], int] = getattr(sys, "getrefcount", lambda value: sys.maxsize)
+
+
+class _Alone:
+    """How many owners :func:`getrefcount` reports of an object that nobody else keeps.
+
+    ``kept``: of one in an attribute that was just read into a local name. ``given``: of a local of the caller that is an
+    argument here. A call counts as an owner in CPython 3.11 and not where the interpreter borrows references, so both are
+    measured.
+    """
+
+    def __init__(self) -> None:
+        self.object: Any = [0]
+        self.kept = self._kept()
+        g: Any = [0]
+        self.given = self._given(g)
+
+    def _kept(self) -> int:
+        value = self.object
+        return getrefcount(value)
+
+    def _given(self, g: Any) -> int:
+        return getrefcount(g)
+
+
+_ALONE = _Alone()
 
 
 def _add_hook(node: Any, hook: Callable[[Tensor], Tensor | None]) -> Callable[[], None]:
@@ -280,7 +318,9 @@ def _cast(g: Any, dtype: Any) -> Any:
     """Convert a gradient, raw or Tensor; a real input takes the real part of a complex one."""
     if g.dtype.kind == "c" and dtype.kind != "c":
         g = g.real
-    return g if g.dtype == dtype else g.astype(dtype)
+    if g.dtype == dtype:
+        return g
+    return g.astype(dtype) if isinstance(g, _tensor_type) else _raw_namespace(g).cast(g, dtype=dtype)
 
 
 def run_backward(
@@ -400,12 +440,18 @@ def _step(node: Node, g: Any, grads: dict[Any, Any], create_graph: bool, wanted:
         saved = _as_tensors(node, saved, create_graph)
     else:
         F = _raw_namespace(g if type(g) is not list else next(gi for gi in g if gi is not None))
+    if slot.before is not None:
+        g = slot.before(node, g)
     if node.static:
         results = op.vjp(F, g, saved, need, **node.static)
+    elif op.overwrites and not tensors and g.base is None and getrefcount(g) <= _ALONE.given:
+        results = op.vjp(F, g, saved, need, into=g)  # nobody else sees that memory
     else:
         results = op.vjp(F, g, saved, need)
     if slot.backward is not None:
-        slot.backward(node, results)
+        changed = slot.backward(node, results)
+        if changed is not None:
+            results = changed
     if len(results) != count:
         raise GradientError(f"{op.name}: its gradient rule gave {len(results)} results for {count} inputs")
     for parent, needed, gi in zip(parents, need, results):
@@ -538,6 +584,12 @@ def _ones_like(array: Any) -> Any:
     from . import backend
 
     return backend.of(array).xp.ones_like(array)
+
+
+def _empty_like(array: Any) -> Any:
+    from . import backend
+
+    return backend.of(array).xp.empty_like(array)
 
 
 def _run_hooks(node: Any, g: Any, tensors: bool) -> Any:

@@ -117,11 +117,13 @@ def _power_vjp(F: Any, g: Any, saved: Any, need: Any) -> Any:
         else:
             # where y is 0 the result is constant, also at x = 0, where x ** -1 is infinite
             gx = F.where(y == 0, 0.0, g * y * x ** F.where(y == 0, 1.0, y - 1))
-    if need[1]:
+    if need[1] and isinstance(x, (int, float)) and out.dtype.kind != "c":
+        gy = g * out * (math.log(x) if x > 0 else 0.0)
+    elif need[1]:
         if out.dtype.kind == "c":
             positive = x != 0 if hasattr(x, "dtype") else F.not_equal(x, 0)
         else:
-            positive = x > 0 if hasattr(x, "dtype") else F.greater(x, 0)
+            positive = x > 0
         gy = g * out * F.log(F.where(positive, x, 1.0))
     return gx, gy
 
@@ -457,6 +459,7 @@ cast = Op(
     "cast",
     _cast_forward,
     lambda F, g, saved, need, dtype: (g,),  # the engine converts to the input's dtype
+    heavy=True,
     jvp="linear",
     abstract=lambda x, dtype: x._replace(dtype=np.dtype(dtype)),
     samples=lambda: [

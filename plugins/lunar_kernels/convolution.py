@@ -15,11 +15,12 @@ import numpy as np
 from . import dnnl
 from .dnnl import API, Handle, Unsupported
 from .plans import (
-    FLOAT32,
     Plan,
     Plans,
     Run,
     channels_last,
+    code_of,
+    dtype_of,
     image_operand,
     images_like,
     lies,
@@ -40,10 +41,12 @@ _WEIGHT_BYTES, _PIXELS = 4 << 20, 1024
 class Geometry:
     """The numbers of a convolution x (N, C, H, W), w (O, C / groups, kh, kw) -> y (N, O, OH, OW), as oneDNN wants them."""
 
-    def __init__(self, x: Any, w: Any, y: Any, stride: Any, padding: Any, dilation: Any, groups: int) -> None:
+    def __init__(
+        self, x: Any, w: Any, y: Any, stride: Any, padding: Any, dilation: Any, groups: int, code: int = dnnl.F32
+    ) -> None:
         if 0 in x or 0 in w or 0 in y:
             raise Unsupported("nothing to compute")
-        self.x, self.w, self.y, self.groups = x, w, y, groups
+        self.x, self.w, self.y, self.groups, self.code = x, w, y, groups, code
         (top, bottom), (left, right) = padding
         self.geometry = (
             dnnl.dims(stride), dnnl.dims([d - 1 for d in dilation]), dnnl.dims((top, left)), dnnl.dims((bottom, right)),
@@ -63,10 +66,10 @@ class Geometry:
             raise Unsupported("weight strides")
         if self.groups > 1:
             strides = (self.w[0] // self.groups * strides[0], *strides)
-        return api.strided(self.weight_shape, strides)
+        return api.strided(self.weight_shape, strides, self.code)
 
     def images(self, api: API, shape: tuple[int, ...]) -> Handle:
-        return api.strided(shape, channels_last(shape))
+        return api.strided(shape, channels_last(shape), self.code)
 
     def forward(self, api: API, bias: bool, *, training: bool = False) -> Handle:
         """The descriptor of the product; the layout of the weight, and for the direct kernels that of ``x``, is open."""
@@ -74,9 +77,9 @@ class Geometry:
             "convolution_forward",
             dnnl.FORWARD_TRAINING if training else dnnl.FORWARD_INFERENCE,
             dnnl.CONVOLUTION_DIRECT,
-            api.any(self.x) if self.direct else self.images(api, self.x),
-            api.any(self.weight_shape),
-            api.strided(self.w[:1], (1,)) if bias else None,
+            api.any(self.x, self.code) if self.direct else self.images(api, self.x),
+            api.any(self.weight_shape, self.code),
+            api.strided(self.w[:1], (1,), self.code) if bias else None,
             self.images(api, self.y),
             *self.geometry,
         )
@@ -85,8 +88,8 @@ class Geometry:
         return api.describe(
             "convolution_backward_data",
             dnnl.CONVOLUTION_DIRECT,
-            api.any(self.x) if self.direct else self.images(api, self.x),
-            api.any(self.weight_shape),
+            api.any(self.x, self.code) if self.direct else self.images(api, self.x),
+            api.any(self.weight_shape, self.code),
             self.images(api, self.y),
             *self.geometry,
             self.forward(api, False, training=True),
@@ -96,8 +99,8 @@ class Geometry:
         return api.describe(
             "convolution_backward_weights",
             dnnl.CONVOLUTION_DIRECT,
-            api.any(self.x) if self.direct else self.images(api, self.x),
-            api.any(self.weight_shape),
+            api.any(self.x, self.code) if self.direct else self.images(api, self.x),
+            api.any(self.weight_shape, self.code),
             None,
             self.images(api, self.y),
             *self.geometry,
@@ -120,13 +123,16 @@ def _channels_last_only(api: API, described: Handle, which: int, geometry: Geome
     return layout
 
 
-def _preferring(geometry: Geometry, describe: Callable[[], Handle], usable: Callable[[Handle], object]) -> Handle:
+def _preferring(
+    api: API, geometry: Geometry, describe: Callable[[], Handle], usable: Callable[[Handle], object]
+) -> Handle:
     """The descriptor of the kernels that the geometry prefers, of the others where those cannot be used."""
     first = geometry.direct
     for geometry.direct in (first, not first):
         try:
             described = describe()
             usable(described)
+            api.require(described, geometry.code)
             return described
         except Unsupported:
             continue
@@ -134,41 +140,43 @@ def _preferring(geometry: Geometry, describe: Callable[[], Handle], usable: Call
 
 
 def _forward_plan(api: API, key: Any) -> Run:
-    x_shape, x_strides, w_shape, w_strides, bias_strides, stride, padding, dilation, groups = key
+    code, x_shape, x_strides, w_shape, w_strides, bias_strides, stride, padding, dilation, groups = key
+    itemsize, dtype = dnnl.SIZES[code], dtype_of(code)
     counts = tuple(
         (n + sum(p) - (k - 1) * d - 1) // s + 1
         for n, p, k, d, s in zip(x_shape[2:], padding, w_shape[2:], dilation, stride)
     )
     y_shape = (x_shape[0], w_shape[0], *counts)
-    geometry = Geometry(x_shape, w_shape, y_shape, stride, padding, dilation, groups)
+    geometry = Geometry(x_shape, w_shape, y_shape, stride, padding, dilation, groups, code)
     with_bias = bias_strides is not None
-    if with_bias and not lies(w_shape[:1], strides_of(bias_strides), (1,)):
+    if with_bias and not lies(w_shape[:1], strides_of(bias_strides, itemsize), (1,)):
         raise Unsupported("bias strides")
     described = _preferring(
+        api,
         geometry,
         lambda: geometry.forward(api, with_bias),
         lambda d: _channels_last_only(api, d, dnnl.SRC_MD, geometry, x_shape),
     )
     plan = Plan(api)
-    x = image_operand(plan, x_shape, x_strides)
-    w = plan.operand(geometry.weight_layout(api, strides_of(w_strides)))
+    x = image_operand(plan, x_shape, x_strides, code)
+    w = plan.operand(geometry.weight_layout(api, strides_of(w_strides, itemsize)))
     roles = {
         dnnl.SRC: plan.as_layout(x, _required(api, described, dnnl.SRC_MD)),
         dnnl.WEIGHTS: plan.as_layout(w, _required(api, described, dnnl.WEIGHTS_MD)),
     }
     if with_bias:
-        roles[dnnl.BIAS] = plan.operand(api.strided(w_shape[:1], (1,)))
+        roles[dnnl.BIAS] = plan.operand(api.strided(w_shape[:1], (1,), code))
     roles[dnnl.DST] = plan.operand(geometry.images(api, y_shape))
     plan.step(described, roles)
     run = plan.finish()
 
     def with_offset(x: Any, w: Any, bias: Any) -> Any:
-        out = images_like(y_shape)
+        out = images_like(y_shape, dtype)
         run(x, w, bias, out)
         return out
 
     def without(x: Any, w: Any, bias: Any) -> Any:
-        out = images_like(y_shape)
+        out = images_like(y_shape, dtype)
         run(x, w, out)
         return out
 
@@ -176,17 +184,19 @@ def _forward_plan(api: API, key: Any) -> Run:
 
 
 def _input_grad_plan(api: API, key: Any) -> Run:
-    g_shape, g_strides, w_shape, w_strides, size, stride, padding, dilation, groups = key
+    code, g_shape, g_strides, w_shape, w_strides, size, stride, padding, dilation, groups = key
+    itemsize, dtype = dnnl.SIZES[code], dtype_of(code)
     x_shape = (g_shape[0], w_shape[1] * groups, *size)
-    geometry = Geometry(x_shape, w_shape, g_shape, stride, padding, dilation, groups)
+    geometry = Geometry(x_shape, w_shape, g_shape, stride, padding, dilation, groups, code)
     described = _preferring(
+        api,
         geometry,
         lambda: geometry.backward_data(api),
         lambda d: _channels_last_only(api, d, dnnl.DIFF_SRC_MD, geometry, x_shape),
     )
     plan = Plan(api)
-    g = image_operand(plan, g_shape, g_strides)
-    w = plan.operand(geometry.weight_layout(api, strides_of(w_strides)))
+    g = image_operand(plan, g_shape, g_strides, code)
+    w = plan.operand(geometry.weight_layout(api, strides_of(w_strides, itemsize)))
     roles = {
         dnnl.DIFF_DST: plan.as_layout(g, _required(api, described, dnnl.DIFF_DST_MD)),
         dnnl.WEIGHTS: plan.as_layout(w, _required(api, described, dnnl.WEIGHTS_MD)),
@@ -196,7 +206,7 @@ def _input_grad_plan(api: API, key: Any) -> Run:
     run = plan.finish()
 
     def input_gradient(g: Any, w: Any) -> Any:
-        out = images_like(x_shape)
+        out = images_like(x_shape, dtype)
         run(g, w, out)
         return out
 
@@ -204,19 +214,21 @@ def _input_grad_plan(api: API, key: Any) -> Run:
 
 
 def _weight_grad_plan(api: API, key: Any) -> Run:
-    x_shape, x_strides, g_shape, g_strides, kernel, stride, padding, dilation, groups = key
+    code, x_shape, x_strides, g_shape, g_strides, kernel, stride, padding, dilation, groups = key
+    dtype = dtype_of(code)
     w_shape = (g_shape[1], x_shape[1] // groups, *kernel)
-    geometry = Geometry(x_shape, w_shape, g_shape, stride, padding, dilation, groups)
+    geometry = Geometry(x_shape, w_shape, g_shape, stride, padding, dilation, groups, code)
     pixels = g_shape[0] * g_shape[2] * g_shape[3]
-    if groups == 1 and 4 * int(np.prod(w_shape)) >= _WEIGHT_BYTES and pixels <= _PIXELS:
+    if code == dnnl.F32 and groups == 1 and 4 * int(np.prod(w_shape)) >= _WEIGHT_BYTES and pixels <= _PIXELS:
         raise Unsupported("better as one matrix product")
     described = _preferring(
+        api,
         geometry,
         lambda: geometry.backward_weights(api),
         lambda d: _channels_last_only(api, d, dnnl.SRC_MD, geometry, x_shape),
     )
     plan = Plan(api)
-    x, g = image_operand(plan, x_shape, x_strides), image_operand(plan, g_shape, g_strides)
+    x, g = image_operand(plan, x_shape, x_strides, code), image_operand(plan, g_shape, g_strides, code)
     source = plan.as_layout(x, _required(api, described, dnnl.SRC_MD))
     gradient = plan.as_layout(g, _required(api, described, dnnl.DIFF_DST_MD))
     out = plan.operand(geometry.weight_layout(api, row_major(w_shape)))
@@ -228,7 +240,7 @@ def _weight_grad_plan(api: API, key: Any) -> Run:
     run = plan.finish()
 
     def weight_gradient(x: Any, g: Any) -> Any:
-        out = np.empty(w_shape, FLOAT32)
+        out = np.empty(w_shape, dtype)
         run(x, g, out)
         return out
 
@@ -241,15 +253,13 @@ _weight_grad = Plans(_weight_grad_plan)
 
 
 def conv2d(x: Any, w: Any, bias: Any, stride: Any, padding: Any, dilation: Any, groups: int) -> Any:
-    """The op ``conv2d`` in float32."""
-    if x.dtype is not FLOAT32 or w.dtype is not FLOAT32:
+    """The op ``conv2d`` in float32 and bfloat16."""
+    dtype = x.dtype
+    code = code_of(dtype)
+    if code is None or w.dtype is not dtype or not (bias is None or bias.dtype is dtype):
         return NotImplemented
-    if bias is None:
-        key = (x.shape, x.strides, w.shape, w.strides, None, stride, padding, dilation, groups)
-    elif bias.dtype is FLOAT32:
-        key = (x.shape, x.strides, w.shape, w.strides, bias.strides, stride, padding, dilation, groups)
-    else:
-        return NotImplemented
+    bias_strides = None if bias is None else bias.strides
+    key = (code, x.shape, x.strides, w.shape, w.strides, bias_strides, stride, padding, dilation, groups)
     run = _forward.table.get(key)
     if run is None:
         run = _forward.add(key)
@@ -257,10 +267,11 @@ def conv2d(x: Any, w: Any, bias: Any, stride: Any, padding: Any, dilation: Any, 
 
 
 def conv2d_input_grad(g: Any, w: Any, size: Any, stride: Any, padding: Any, dilation: Any, groups: int) -> Any:
-    """The op ``conv2d_input_grad`` in float32."""
-    if g.dtype is not FLOAT32 or w.dtype is not FLOAT32:
+    """The op ``conv2d_input_grad`` in float32 and bfloat16."""
+    code = code_of(g.dtype)
+    if code is None or w.dtype is not g.dtype:
         return NotImplemented
-    key = (g.shape, g.strides, w.shape, w.strides, size, stride, padding, dilation, groups)
+    key = (code, g.shape, g.strides, w.shape, w.strides, size, stride, padding, dilation, groups)
     run = _input_grad.table.get(key)
     if run is None:
         run = _input_grad.add(key)
@@ -268,10 +279,11 @@ def conv2d_input_grad(g: Any, w: Any, size: Any, stride: Any, padding: Any, dila
 
 
 def conv2d_weight_grad(x: Any, g: Any, kernel: Any, stride: Any, padding: Any, dilation: Any, groups: int) -> Any:
-    """The op ``conv2d_weight_grad`` in float32."""
-    if x.dtype is not FLOAT32 or g.dtype is not FLOAT32:
+    """The op ``conv2d_weight_grad`` in float32 and bfloat16."""
+    code = code_of(x.dtype)
+    if code is None or g.dtype is not x.dtype:
         return NotImplemented
-    key = (x.shape, x.strides, g.shape, g.strides, kernel, stride, padding, dilation, groups)
+    key = (code, x.shape, x.strides, g.shape, g.strides, kernel, stride, padding, dilation, groups)
     run = _weight_grad.table.get(key)
     if run is None:
         run = _weight_grad.add(key)

@@ -22,7 +22,8 @@ SUCCESS, OUT_OF_MEMORY, INVALID_ARGUMENTS, UNIMPLEMENTED = 0, 1, 2, 3
 _STATUS = {1: "out of memory", 2: "invalid arguments", 3: "not implemented", 5: "runtime error"}
 
 # dnnl_data_type_t
-F32, U8 = 3, 6
+BF16, F32, U8 = 2, 3, 6
+SIZES = {BF16: 2, F32: 4, U8: 1}
 
 # dnnl_engine_kind_t, dnnl_stream_flags_t, dnnl_scratchpad_mode_t, dnnl_format_tag_t
 CPU_ENGINE, STREAM_IN_ORDER, SCRATCHPAD_USER, FORMAT_ANY = 1, 1, 1, 1
@@ -229,6 +230,11 @@ class API:
         if self.implementation(result).startswith("ref"):
             raise Unsupported(kind)
         return result
+
+    def require(self, primitive_descriptor: Handle, dtype: int) -> None:
+        """Raise :class:`Unsupported` for bfloat16 that this processor has no instructions for: it would be emulated."""
+        if dtype == BF16 and not any(part in self.implementation(primitive_descriptor) for part in ("bf16", "amx")):
+            raise Unsupported("bfloat16")
 
     def implementation(self, primitive_descriptor: Handle) -> str:
         """Name of the implementation that was chosen, such as ``jit:avx512_core``."""

@@ -35,6 +35,22 @@ def address(array: np.ndarray) -> int:
     return c_size_t.from_address(id(array) + DATA_OFFSET).value
 
 
+def code_of(dtype: np.dtype) -> int | None:
+    """oneDNN's number of a dtype that matrix products and convolutions take: float32 and bfloat16; ``None`` for others."""
+    if dtype is FLOAT32:
+        return dnnl.F32
+    return dnnl.BF16 if dtype.itemsize == 2 and dtype.name == "bfloat16" else None
+
+
+def dtype_of(code: int) -> np.dtype:
+    """The dtype for one of oneDNN's numbers."""
+    if code == dnnl.BF16:
+        import ml_dtypes
+
+        return np.dtype(ml_dtypes.bfloat16)
+    return FLOAT32
+
+
 def unsupported(*_: Any) -> Any:
     """The plan of a signature that is left to the next provider."""
     return NotImplemented
@@ -307,7 +323,7 @@ def images_like(shape: tuple[int, ...], dtype: np.dtype = FLOAT32) -> np.ndarray
 
 def image_operand(plan: Plan, shape: tuple[int, ...], byte_strides: Sequence[int], dtype: int = dnnl.F32) -> Memory:
     """Images as an operand, in any plain layout."""
-    strides = strides_of(byte_strides, 4 if dtype == dnnl.F32 else 1)
+    strides = strides_of(byte_strides, dnnl.SIZES[dtype])
     wanted = channels_last(shape)
     if lies(shape, strides, wanted):
         strides = wanted

@@ -1,4 +1,4 @@
-"""Matrix products by oneDNN: matmul, and linear with its bias.
+"""Matrix products by oneDNN: matmul, and linear with its bias, in float32 and bfloat16 (which add up in float32).
 
 Small products are left to NumPy's BLAS, whose call costs less. Which of oneDNN's two ways is taken was measured: a second
 factor that lies transposed (a weight (out, in), as ``linear`` has it) goes to its matmul primitive, one that lies row by
@@ -17,7 +17,7 @@ import numpy as np
 from . import dnnl, threads
 from .dnnl import API, Handle, Unsupported
 from .library import DATA_OFFSET
-from .plans import FLOAT32, Plan, Plans, Run, lies, row_major, separate, strides_of
+from .plans import FLOAT32, Plan, Plans, Run, code_of, dtype_of, lies, row_major, separate, strides_of
 
 _LEAST = 1 << 18
 """Multiplications from which on oneDNN is asked. OpenBLAS computes up to so many in one thread; beyond, its threads and those
@@ -38,9 +38,9 @@ def _matrix(shape: Any, strides: Any) -> tuple[bytes, int]:
     raise Unsupported("strides")
 
 
-def _layout(api: API, shape: Any, strides: Any) -> Handle:
+def _layout(api: API, shape: Any, strides: Any, code: int) -> Handle:
     order = _matrix(shape, strides)
-    return api.strided(shape, (order[1], 1) if order[0] == b"N" else (1, order[1]))
+    return api.strided(shape, (order[1], 1) if order[0] == b"N" else (1, order[1]), code)
 
 
 def _sgemm(api: API, x: Any, y: Any) -> Run:
@@ -65,55 +65,58 @@ def _sgemm(api: API, x: Any, y: Any) -> Run:
 
 
 def _matmul_plan(api: API, key: Any) -> Run:
-    x_shape, x_bytes, y_shape, y_bytes = key
+    code, x_shape, x_bytes, y_shape, y_bytes = key
     if len(x_shape) < 2 or len(y_shape) < 2 or 0 in x_shape or 0 in y_shape:
         raise Unsupported("vectors")
-    x_strides, y_strides = strides_of(x_bytes), strides_of(y_bytes)
+    x_strides, y_strides = (strides_of(s, dnnl.SIZES[code]) for s in (x_bytes, y_bytes))
     if len(y_shape) > 2:
-        return _stacks(api, x_shape, x_strides, y_shape, y_strides)
+        return _stacks(api, x_shape, x_strides, y_shape, y_strides, code)
     rows, (k, n) = math.prod(x_shape[:-1]), y_shape
     if len(x_shape) > 2 and not lies(x_shape, x_strides, row_major(x_shape)):
-        return _stacks(api, x_shape, x_strides, y_shape, y_strides)
+        return _stacks(api, x_shape, x_strides, y_shape, y_strides, code)
     x = ((rows, k), x_strides if len(x_shape) == 2 else (k, 1))
     order, _ = _matrix(y_shape, y_strides)
-    least = _PLAIN if order == b"N" and threads.get() == 1 else _LEAST
+    least = _PLAIN if order == b"N" and code == dnnl.F32 and threads.get() == 1 else _LEAST
     if rows * k * n < least or min(rows, k, n) < _NARROWEST:
         raise Unsupported("small")
-    multiply = (
-        _sgemm(api, x, (y_shape, y_strides)) if order == b"N" else _primitive(api, x, (y_shape, y_strides), False)
-    )
+    if order == b"N" and code == dnnl.F32:
+        multiply = _sgemm(api, x, (y_shape, y_strides))
+    else:
+        multiply = _primitive(api, x, (y_shape, y_strides), False, code)
     if len(x_shape) == 2:
         return multiply
     out_shape = (*x_shape[:-1], n)
     return lambda x, y: multiply(x, y).reshape(out_shape)
 
 
-def _primitive(api: API, x: Any, y: Any, bias: bool) -> Run:
+def _primitive(api: API, x: Any, y: Any, bias: bool, code: int) -> Run:
     """``x @ y`` or ``x @ y + bias`` of matrices, each ((rows, columns), strides)."""
     (m, _), n = x[0], y[0][1]
     layouts = (
-        _layout(api, *x),
-        _layout(api, *y),
-        api.strided((1, n), (n, 1)) if bias else None,
-        api.strided((m, n), (n, 1)),
+        _layout(api, *x, code),
+        _layout(api, *y, code),
+        api.strided((1, n), (n, 1), code) if bias else None,
+        api.strided((m, n), (n, 1), code),
     )
     plan = Plan(api)
     roles = {dnnl.SRC: plan.operand(layouts[0]), dnnl.WEIGHTS: plan.operand(layouts[1])}
     if layouts[2] is not None:
         roles[dnnl.BIAS] = plan.operand(layouts[2])
     roles[dnnl.DST] = plan.operand(layouts[3])
-    plan.step(api.describe("matmul", *layouts), roles)
-    run, empty = plan.finish(), np.empty
+    described = api.describe("matmul", *layouts)
+    api.require(described, code)
+    plan.step(described, roles)
+    run, empty, dtype = plan.finish(), np.empty, dtype_of(code)
 
     def multiply(*arrays: Any) -> Any:
-        out = empty((m, n), FLOAT32)
+        out = empty((m, n), dtype)
         run(*arrays, out)
         return out
 
     return multiply
 
 
-def _stacks(api: API, x_shape: Any, x_strides: Any, y_shape: Any, y_strides: Any) -> Run:
+def _stacks(api: API, x_shape: Any, x_strides: Any, y_shape: Any, y_strides: Any, code: int) -> Run:
     """Products of stacks of matrices; the leading axes broadcast."""
     ndim = max(len(x_shape), len(y_shape))
     head = np.broadcast_shapes(x_shape[:-2], y_shape[:-2])
@@ -127,16 +130,17 @@ def _stacks(api: API, x_shape: Any, x_strides: Any, y_shape: Any, y_strides: Any
         extra = ndim - len(array_shape)
         _matrix(array_shape[-2:], strides[-2:])
         size = max(n * s for n, s in zip(array_shape, strides))
-        layouts.append(api.strided((1,) * extra + array_shape, (size,) * extra + strides))
+        layouts.append(api.strided((1,) * extra + array_shape, (size,) * extra + strides, code))
     plan = Plan(api)
-    target = api.strided(shape, row_major(shape))
+    target = api.strided(shape, row_major(shape), code)
     described = api.describe("matmul", *layouts, None, target)
+    api.require(described, code)
     roles = {dnnl.SRC: plan.operand(layouts[0]), dnnl.WEIGHTS: plan.operand(layouts[1]), dnnl.DST: plan.operand(target)}
     plan.step(described, roles)
-    run, empty = plan.finish(), np.empty
+    run, empty, dtype = plan.finish(), np.empty, dtype_of(code)
 
     def multiply(x: Any, y: Any) -> Any:
-        out = empty(shape, FLOAT32)
+        out = empty(shape, dtype)
         run(x, y, out)
         return out
 
@@ -144,18 +148,19 @@ def _stacks(api: API, x_shape: Any, x_strides: Any, y_shape: Any, y_strides: Any
 
 
 def _linear_plan(api: API, key: Any) -> Run:
-    x_shape, x_bytes, w_shape, w_bytes, bias_bytes = key
+    code, x_shape, x_bytes, w_shape, w_bytes, bias_bytes = key
+    itemsize = dnnl.SIZES[code]
     rows, (n, k) = math.prod(x_shape[:-1]), w_shape
     if not rows or not n or not k or rows * n * k < _LEAST or min(rows, k, n) < _NARROWEST:
         raise Unsupported("small")
-    x_strides, (down, right) = strides_of(x_bytes), strides_of(w_bytes)
+    x_strides, (down, right) = strides_of(x_bytes, itemsize), strides_of(w_bytes, itemsize)
     flat = len(x_shape) == 2
     if not flat and not lies(x_shape, x_strides, row_major(x_shape)):
         raise Unsupported("strides")
-    if bias_bytes is not None and not lies((n,), strides_of(bias_bytes), (1,)):
+    if bias_bytes is not None and not lies((n,), strides_of(bias_bytes, itemsize), (1,)):
         raise Unsupported("strides of the bias")
     x = ((rows, k), x_strides if flat else (k, 1))
-    multiply = _primitive(api, x, ((k, n), (right, down)), bias_bytes is not None)
+    multiply = _primitive(api, x, ((k, n), (right, down)), bias_bytes is not None, code)
     out_shape = (*x_shape[:-1], n)
 
     def linear(x: Any, w: Any, bias: Any) -> Any:
@@ -170,12 +175,13 @@ _linear = Plans(_linear_plan)
 
 
 def matmul(x: Any, y: Any) -> Any:
-    """The op ``matmul`` in float32."""
+    """The op ``matmul`` in float32 and bfloat16."""
     if y.ndim < 2 or x.size * y.shape[-1] < _LEAST:
         return NotImplemented
-    if x.dtype is not FLOAT32 or y.dtype is not FLOAT32:
+    code = code_of(x.dtype)
+    if code is None or y.dtype is not x.dtype:
         return NotImplemented
-    key = (x.shape, x.strides, y.shape, y.strides)
+    key = (code, x.shape, x.strides, y.shape, y.strides)
     run = _products.table.get(key)
     if run is None:
         run = _products.add(key)
@@ -183,12 +189,14 @@ def matmul(x: Any, y: Any) -> Any:
 
 
 def linear(x: Any, weight: Any, bias: Any) -> Any:
-    """The op ``linear`` in float32."""
+    """The op ``linear`` in float32 and bfloat16."""
     if weight.ndim != 2 or x.size * weight.shape[0] < _LEAST:
         return NotImplemented
-    if x.dtype is not FLOAT32 or weight.dtype is not FLOAT32 or not (bias is None or bias.dtype is FLOAT32):
+    dtype = x.dtype
+    code = code_of(dtype)
+    if code is None or weight.dtype is not dtype or not (bias is None or bias.dtype is dtype):
         return NotImplemented
-    key = (x.shape, x.strides, weight.shape, weight.strides, None if bias is None else bias.strides)
+    key = (code, x.shape, x.strides, weight.shape, weight.strides, None if bias is None else bias.strides)
     run = _linear.table.get(key)
     if run is None:
         run = _linear.add(key)

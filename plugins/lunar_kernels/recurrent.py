@@ -24,7 +24,12 @@ def _lstm_plan(api: API, key: Any) -> Run:
     shape, strides, w_ih_strides, w_hh_shape, w_hh_strides, biased, reverse = key
     (batch, length, features), (rows, size) = shape, w_hh_shape
     gates = rows // size
-    if 0 in shape or 0 in w_hh_shape or not _dense(w_hh_shape, w_hh_strides) or not _dense((rows, features), w_ih_strides):
+    if (
+        0 in shape
+        or 0 in w_hh_shape
+        or not _dense(w_hh_shape, w_hh_strides)
+        or not _dense((rows, features), w_ih_strides)
+    ):
         raise Unsupported("weights")
     by_batch, by_time, _ = x_strides = strides_of(strides)
     if not any(lies(shape, x_strides, s) for s in (row_major(shape), (features, batch * features, 1))):
