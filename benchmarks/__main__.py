@@ -1,12 +1,13 @@
 """Every workload here and in PyTorch, in one process and in turns: medians, ratios, agreement, peak memory.
 
-    python -m benchmarks [--threads 2] [--only resnet] [--rounds 15] [--provider none] [--bfloat16] [--compile]
-                         [--memory] [--json FILE] [--scaling] [--cpu]
+    python -m benchmarks [--threads 2] [--only resnet] [--rounds 15] [--provider none] [--bfloat16] [--compile] [--jax]
+                         [--memory] [--scaling] [--cpu] [--json FILE] [--save]
 
 Both sides get the same weights, the same batch and the same number of threads; their logits and first losses are compared
-before anything is timed. A ratio is our time over PyTorch's: below 1 is faster. ``--provider none`` computes with plain NumPy;
-``--compile`` adds ``torch.compile``; ``--memory`` adds the peak of a training step over what the process held after its
-imports, each side in a process of its own. Results are kept in ``benchmarks/results/`` under the machine's name with ``--save``.
+before anything is timed. A ratio is our time over PyTorch's: below 1 is faster. ``--provider none`` computes with plain
+NumPy; ``--compile`` adds ``torch.compile``, ``--jax`` JAX under ``jit``; ``--memory`` adds the peak of a step over what the
+process held after its imports, each side in a process of its own; ``--save`` keeps the results in ``benchmarks/results/``
+under the machine's name.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ parser.add_argument("--rounds", type=int, default=15, help="interleaved measurem
 parser.add_argument("--provider", default="", help="'none' switches every kernel provider off, a name only that one")
 parser.add_argument("--bfloat16", action="store_true", help="both sides under autocast to bfloat16")
 parser.add_argument("--compile", action="store_true", help="also torch.compile, which needs a C++ compiler")
+parser.add_argument("--jax", action="store_true", help="also JAX under jit, where the workload is written down for it")
 parser.add_argument("--memory", action="store_true", help="also the peak memory of a step")
 parser.add_argument("--scaling", action="store_true", help="time against batch, width and depth instead")
 parser.add_argument("--cpu", action="store_true", help="processor time of the calling thread; only with --threads 1")

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from .workloads import WORKLOADS
-from .workloads.base import Steps, Workload, our_steps, their_steps
+from .workloads.base import Steps, Workload, jax_steps, our_steps, their_steps
 
 Row = dict[str, Any]
 _REST = 0.003  # seconds between the two sides, for the threads of the one to fall asleep
@@ -35,8 +35,7 @@ def run(options: argparse.Namespace) -> list[Row]:
     """Time every workload whose name contains ``options.only``."""
     _settle(options)
     print(f"{options.threads} thread(s), {'bfloat16 autocast' if options.bfloat16 else 'float32'}, AdamW; milliseconds")
-    extra = " compiled" if options.compile else ""
-    print(f"{'workload':16s} {'step':10s} {'ours':>9s} {'torch':>9s} {'ratio':>6s}  {extra}")
+    print(f"{'workload':16s} {'step':10s} {'ours':>9s} {'torch':>9s} {'ratio':>6s}")
     rows: list[Row] = []
     for workload in WORKLOADS.values():
         if options.only in workload.name:
@@ -67,6 +66,11 @@ def _measure(workload: Workload, options: argparse.Namespace) -> list[Row]:
     if options.compile:
         compiled = their_steps(workload, compiled=True, autocast=autocast)
         sides["compiled"] = compiled
+    if options.jax and workload.jax is not None:
+        sides["jax"] = jax_steps(workload, list(theirs.state().values()))
+        error = np.abs(sides["jax"].infer() - theirs.infer()).max()
+        if not error < 2e-3:
+            print(f"{workload.name}: JAX's logits differ by {error:.1e}", flush=True)
     wrong = disagreement(workload, ours, theirs, loose=options.bfloat16)
     if wrong:
         print(f"{workload.name}: {wrong}", flush=True)
@@ -134,8 +138,9 @@ def warm_up(function: Callable[[], object], seconds: float = 1.0) -> None:
 def show(row: Row) -> None:
     """One line of the table."""
     text = f"{row['workload']:16s} {row['step']:10s} {row['ours'] * 1e3:9.3f} {row['torch'] * 1e3:9.3f} {row['ratio']:6.2f}"
-    if "compiled" in row:
-        text += f"  {row['compiled'] * 1e3:9.3f}"
+    for side in ("compiled", "jax"):
+        if side in row:
+            text += f"   {side} {row[side] * 1e3:.3f}, ratio {row['ours'] / row[side]:.2f}"
     if "peak" in row:
         ours, theirs = row["peak"]["ours"], row["peak"]["torch"]
         text += f"   peak {ours / 1e6:7.1f} / {theirs / 1e6:7.1f} MB = {ours / max(theirs, 1):.2f}"

@@ -15,7 +15,7 @@ class Workload(NamedTuple):
 
     ``ours()`` and ``theirs()`` build the network here and in PyTorch, with parameters of the same shapes in the same order;
     ``batch(rng)`` gives inputs and class indices. ``train`` says whether the training step is measured too, or only
-    inference.
+    inference. ``jax(parameters, x)`` is the same network in JAX for parameters in PyTorch's order, where it is written down.
     """
 
     name: str
@@ -24,6 +24,7 @@ class Workload(NamedTuple):
     theirs: Callable[[], Any]
     batch: Callable[[np.random.Generator], Arrays]
     train: bool = True
+    jax: Callable[[list[Any], Any], Any] | None = None
 
     def arrays(self) -> Arrays:
         """The batch, the same in every process."""
@@ -127,3 +128,42 @@ def their_steps(workload: Workload, *, compiled: bool = False, autocast: str | N
         raise NotImplementedError("weights go from PyTorch to us")
 
     return Steps(train, infer, state, load)
+
+
+def jax_steps(workload: Workload, parameters: list[np.ndarray]) -> Steps:
+    """The steps of JAX, compiled by ``jit``: the network, its loss, its gradients and AdamW as one function each."""
+    import jax
+    import jax.numpy as jnp
+
+    network = workload.jax
+    assert network is not None
+    inputs, labels = workload.arrays()
+    x, y = jnp.asarray(inputs), jnp.asarray(labels.reshape(-1))
+    state: dict[str, Any] = {"p": [jnp.asarray(p) for p in parameters], "step": 0}
+    state["m"] = state["v"] = [jnp.zeros_like(p) for p in state["p"]]
+
+    def loss_of(p: list[Any]) -> Any:
+        logits = network(p, x)
+        logits = logits.reshape(-1, logits.shape[-1])
+        return -jnp.take_along_axis(jax.nn.log_softmax(logits), y[:, None], axis=1).mean()
+
+    @jax.jit
+    def step(p: Any, m: Any, v: Any, t: Any) -> Any:
+        loss, grads = jax.value_and_grad(loss_of)(p)
+        m = [0.9 * a + 0.1 * g for a, g in zip(m, grads)]
+        v = [0.999 * a + 0.001 * g * g for a, g in zip(v, grads)]
+        c1, c2 = 1 - 0.9**t, 1 - 0.999**t
+        p = [a * (1 - 1e-5) - 1e-3 * (b / c1) / (jnp.sqrt(c / c2) + 1e-8) for a, b, c in zip(p, m, v)]
+        return loss, p, m, v
+
+    run = jax.jit(network)
+
+    def train() -> float:
+        state["step"] += 1
+        loss, state["p"], state["m"], state["v"] = step(state["p"], state["m"], state["v"], float(state["step"]))
+        return float(loss)
+
+    def infer() -> np.ndarray:
+        return np.asarray(run(state["p"], x))
+
+    return Steps(train, infer, dict, lambda arrays: None)

@@ -116,6 +116,29 @@ def _torch_char_gpt() -> Any:
     return CharGPT()
 
 
+def _jax_char_gpt(parameters: list[Any], x: Any) -> Any:
+    import jax
+    import jax.numpy as jnp
+
+    def norm(x: Any, weight: Any, bias: Any) -> Any:
+        x = x - x.mean(-1, keepdims=True)
+        return x / jnp.sqrt((x * x).mean(-1, keepdims=True) + 1e-5) * weight + bias
+
+    tokens, positions, *rest = parameters
+    n, t = x.shape
+    x = tokens[x] + positions[:t]
+    seen = jnp.tril(jnp.ones((t, t), bool))
+    for _ in range(_LAYERS):
+        qkv_w, qkv_b, proj_w, proj_b, w1, b1, up_w, up_b, down_w, down_b, w2, b2, *rest = rest
+        qkv = (norm(x, w1, b1) @ qkv_w.T + qkv_b).reshape(n, t, 3, _HEADS, _WIDTH // _HEADS).transpose(2, 0, 3, 1, 4)
+        scores = qkv[0] @ qkv[1].swapaxes(-1, -2) / (_WIDTH // _HEADS) ** 0.5
+        y = jax.nn.softmax(jnp.where(seen, scores, -jnp.inf)) @ qkv[2]
+        x = x + y.transpose(0, 2, 1, 3).reshape(n, t, _WIDTH) @ proj_w.T + proj_b
+        x = x + jax.nn.gelu(norm(x, w2, b2) @ up_w.T + up_b, approximate=False) @ down_w.T + down_b
+    weight, bias, head_w, head_b = rest
+    return norm(x, weight, bias) @ head_w.T + head_b
+
+
 def _characters(rng: np.random.Generator) -> Arrays:
     text = rng.integers(0, _VOCABULARY, (_BATCH, _CONTEXT + 1))
     return text[:, :-1].copy(), text[:, 1:].copy()
@@ -254,7 +277,14 @@ def _sentence(rng: np.random.Generator) -> Arrays:
 
 
 WORKLOADS = (
-    Workload("char_gpt", "4 layers, 4 heads, width 128, context 64, batch 12", _char_gpt, _torch_char_gpt, _characters),
+    Workload(
+        "char_gpt",
+        "4 layers, 4 heads, width 128, context 64, batch 12",
+        _char_gpt,
+        _torch_char_gpt,
+        _characters,
+        jax=_jax_char_gpt,
+    ),
     Workload("lstm", "2 layers of 256, length 64, batch 32", _lstm, _torch_lstm, _series),
     Workload("vit_tiny", "224x224, batch 8", _vit_tiny, _torch_vit_tiny, _photographs, train=False),
     Workload("bert_base", "encoder, batch 1, length 128", _bert_base, _torch_bert_base, _sentence, train=False),
