@@ -35,8 +35,11 @@ from .ops.creation import (
     full,
     full_like,
     linspace,
+    logspace,
     ones,
     ones_like,
+    tril_indices,
+    triu_indices,
     zeros,
     zeros_like,
 )
@@ -92,6 +95,9 @@ _NAMESPACES = {
 }
 
 if TYPE_CHECKING:
+    # The types of what is installed: a stub package, which `lunar plugins stubs` writes.
+    import lunar_installed  # type: ignore[import-not-found]
+
     from .anomaly import anomaly_mode
     from .batched import vmap
     from .checkpoint import checkpoint
@@ -109,6 +115,23 @@ if TYPE_CHECKING:
     from .serialize import load, save
     from .summaries import summary
     from .threads import get_num_threads, set_num_threads
+
+    activations = lunar_installed.activations
+    callbacks = lunar_installed.callbacks
+    datasets = lunar_installed.datasets
+    finetuning = lunar_installed.finetuning
+    gradient_processors = lunar_installed.gradient_processors
+    initializers = lunar_installed.initializers
+    layers = lunar_installed.layers
+    losses = lunar_installed.losses
+    metrics = lunar_installed.metrics
+    models = lunar_installed.models
+    optimizers = lunar_installed.optimizers
+    parametrizations = lunar_installed.parametrizations
+    regularizers = lunar_installed.regularizers
+    schedulers = lunar_installed.schedulers
+    tokenizers = lunar_installed.tokenizers
+    transforms = lunar_installed.transforms
 
 
 def __getattr__(name: str) -> Any:
@@ -190,6 +213,7 @@ __all__ = [
     "jvp",
     "linspace",
     "load",
+    "logspace",
     "no_grad",
     "ones",
     "ones_like",
@@ -205,6 +229,8 @@ __all__ = [
     "summary",
     "tensor",
     "to_config",
+    "tril_indices",
+    "triu_indices",
     "value_and_grad",
     "vjp",
     "vmap",

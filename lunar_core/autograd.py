@@ -112,16 +112,20 @@ class Leaf:
         if grad is None:
             if self.buffer is not None:
                 last = self.last
-                if last is None or getrefcount(last) > _ALONE.kept or last.data is not self.buffer or last.node is not None:
+                if (
+                    last is None
+                    or getrefcount(last) > _ALONE.kept
+                    or last.data is not self.buffer
+                    or last.node is not None
+                ):
                     self.spare()
                     last = self.last = _wrap(self.buffer)
                 self.buffer[...] = g
                 self.grad = last
             # An array that somebody else still holds, or a view, could change under this gradient: it is copied.
-            elif g.base is not None or getrefcount(g) > _ALONE.given:
-                self.grad = _wrap(self._copy(g))
             else:
-                self.grad = _wrap(g)
+                alone = getrefcount(g) <= _ALONE.given and g.base is None
+                self.grad = _wrap(self._laid_out(g, alone))
         elif grad.node is None and (self.buffer is None or grad.data is self.buffer):
             grad.data += g
             if self.buffer is None:
@@ -129,12 +133,13 @@ class Leaf:
         else:
             self.grad = _wrap(grad.data + g)
 
-
-    def _copy(self, g: Any) -> Any:
-        """A copy of the gradient ``g`` that lies in memory as the tensor does, channels-last for example."""
+    def _laid_out(self, g: Any, alone: bool) -> Any:
+        """The gradient ``g`` in memory of its own that lies as the tensor's does, channels-last for example."""
         tensor = self.tensor()
-        if tensor is None or g.strides == tensor.data.strides or tensor.data.flags.c_contiguous:
-            return g.copy()
+        if tensor is None or tensor.data.flags.c_contiguous:
+            return g if alone else g.copy()
+        if alone and g.strides == tensor.data.strides:
+            return g
         out = _empty_like(tensor.data)
         out[...] = g
         return out

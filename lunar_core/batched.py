@@ -17,7 +17,7 @@ from typing import Any
 
 from . import autograd
 from .carried import Carried, Level, _record, alias
-from .errors import GradientError, HyperparameterError, ShapeError
+from .errors import GradientError, HyperparameterError, ShapeError, stack_level
 from .modes import modes
 from .tensor import Tensor
 from .trees import tree_leaves, tree_map
@@ -111,9 +111,10 @@ def _by_rule(op: Any, size: int, values: list[Any], flags: list[bool], static: d
 @functools.cache
 def _warn_slow(name: str) -> None:
     warnings.warn(
-        f"vmap: {name} has no batching rule and is applied to each example in turn; Op(..., batch=...) gives it one",
+        f"vmap: {name} has no batching rule and is applied to each example in turn, which takes as long as a loop does; an op "
+        "of your own gets a rule by Op(..., batch=...)",
         RuntimeWarning,
-        stacklevel=2,
+        stacklevel=stack_level(),
     )
 
 

@@ -40,6 +40,11 @@ def collated(examples: Sequence[Any], join: Join, empty: Empty = np.empty, path:
                 raise _uneven(path, first, k, example)
         made = [collated([e[i] for e in examples], join, empty, (*path, i)) for i in range(len(first))]
         return type(first)(*made) if hasattr(first, "_fields") else type(first)(made)
+    kinds = set(map(type, examples))
+    if kinds == {np.ndarray}:
+        return join(list(examples), path, empty)
+    if len(kinds) == 1 and isinstance(first, (np.number, np.bool_, bool, int, float, complex)):
+        return np.array(examples, modes.dtype if type(first) is float else None)
     arrays = [_as_array(example) for example in examples]
     return list(examples) if any(array is None for array in arrays) else join(arrays, path, empty)  # type: ignore[arg-type]
 
@@ -53,7 +58,7 @@ def join_equal(arrays: list[np.ndarray], path: tuple[Any, ...], empty: Empty) ->
     """Arrays of one shape along a new first axis; :class:`DataError` if the shapes differ."""
     shape = arrays[0].shape
     for k, array in enumerate(arrays):
-        if array.shape != shape:
+        if array.shape != shape:  # before anything is allocated
             raise DataError(
                 f"a batch cannot be stacked{where(path)}: example 0 of the batch has shape {shape}, example {k} has "
                 f"{array.shape}",
@@ -79,7 +84,7 @@ def where(path: tuple[Any, ...]) -> str:
 def _as_array(leaf: Any) -> np.ndarray | None:
     if isinstance(leaf, Tensor):
         leaf = leaf.data
-    if isinstance(leaf, (np.ndarray, np.generic)):
+    if isinstance(leaf, (np.ndarray, np.number, np.bool_)):
         return np.asarray(leaf)
     if isinstance(leaf, float):
         return np.asarray(leaf, modes.dtype)

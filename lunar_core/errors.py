@@ -6,7 +6,17 @@ model, and how to mend it. Each also derives from the built-in exception that a 
 
 from __future__ import annotations
 
+import sys
+
 from numpy.linalg import LinAlgError
+
+
+def stack_level() -> int:
+    """How far up the caller outside of the core is, so that a warning points at it: ``warn(..., stacklevel=stack_level())``."""
+    level, frame = 1, sys._getframe(1)
+    while frame.f_back is not None and frame.f_globals.get("__name__", "").partition(".")[0] == "lunar_core":
+        level, frame = level + 1, frame.f_back
+    return level
 
 
 class LunarError(Exception):

@@ -161,7 +161,9 @@ RULES: dict[str, Rule] = {
 }
 RULES.update({f"conv{n}d": _conv for n in (1, 2, 3)})
 RULES.update({f"conv{n}d_input_grad": _conv_transposed for n in (1, 2, 3)})
-RULES.update({f"{kind}_pool{n}d{ending}": _pool for kind in ("max", "avg") for n in (1, 2, 3) for ending in ("", "_with_index")})
+RULES.update(
+    {f"{kind}_pool{n}d{ending}": _pool for kind in ("max", "avg") for n in (1, 2, 3) for ending in ("", "_with_index")}
+)
 RULES.update(
     {
         name: _taken(1)
@@ -170,7 +172,7 @@ RULES.update(
 )
 MOVES = frozenset(
     "reshape transpose broadcast_to getitem diagonal real imag cast to_device concat take take_along_axis pad pad_mode flip "
-    "roll repeat tril triu unfold diagonal_scatter index_put index_scatter scatter scatter_along_axis spread_along_axis "
+    "roll repeat tril triu unfold spread_diagonal index_put index_scatter scatter scatter_along_axis spread_along_axis "
     "masked sort argsort argtopk pool_places searchsorted".split()
 )
 RULES.update({name: _nothing for name in MOVES if name in OPS or name in ("to_device",)})

@@ -7,6 +7,7 @@ arguments in the order of its specification.
 
 from __future__ import annotations
 
+import fnmatch
 import functools
 import heapq
 import inspect
@@ -42,6 +43,8 @@ class Impl:
         draws = options.get("draws")
         self.draws: bool = _attribute(owner, "draws", True) if draws is None else draws
         self.wants = _wanted_arguments(spec, plugin, function)
+        select = options.get("select")
+        self.selects = None if select is None else _selector(spec, plugin, select)
         self.calls = 0
         self.seconds = 0.0
         if spec.kind == "wrap" and self.isolated:
@@ -222,6 +225,27 @@ def _cycle(stuck: list[Impl], followers: dict[Impl, set[Impl]]) -> str:
         path.append(previous)
 
 
+def _selector(spec: Spec, plugin: str, select: Any) -> Callable[..., bool]:
+    """Whether an implementation wants to be called: a function of (module, path), or of (op, None)."""
+    chosen = tuple(select) if isinstance(select, (tuple, list)) else (select,)
+    patterns = tuple(one for one in chosen if isinstance(one, str))
+    classes = tuple(one for one in chosen if isinstance(one, type))
+    by_path, by_name = "path" in spec.args and "module" in spec.args, "op" in spec.args
+    if not (by_path or by_name) or len(patterns) + len(classes) < len(chosen) or (by_name and classes):
+        raise HookError(
+            f"plugin {plugin!r}: {PREFIX}{spec.name} cannot select {select!r}",
+            hint="module hooks select by a glob over paths or by a class, op hooks by a glob over names",
+        )
+
+    @functools.cache
+    def fits(name: str) -> bool:
+        return any(fnmatch.fnmatchcase(name, pattern) for pattern in patterns)
+
+    if by_path:
+        return lambda module, path: fits(path) or isinstance(module, classes)
+    return lambda op, _: fits(op.name)
+
+
 class Support(Protocol):
     """What the generated functions call when something is out of the ordinary; the Bus implements it."""
 
@@ -288,6 +312,7 @@ def generate(
     }
     for i, impl in enumerate(impls):
         space[f"i{i}"] = impl
+        space[f"s{i}"] = impl.selects
         space[f"f{i}"] = impl.timed() if timing else impl.function
         space[f"check{i}"] = _answer_check(impl, spec) if spec.kind == "decide" else _pair_check(impl, spec)
     exec(_code(source, spec.name), space)
@@ -339,12 +364,19 @@ def _edit(spec: Spec, i: int, impl: Impl) -> list[str]:
         body = [f"r = {call}", "if r is not None:", f"    {spec.values[0]} = r"]
     else:
         body = [f"r = {call}", "if r is not None:", f"    {', '.join(spec.values)} = check{i}(r)"]
+    body = _if_selected(spec, i, impl, body)
     indent = "        "
     lines = ["    try:", *(indent + line for line in body), "    except Exception as exc:", f"{indent}blame(i{i}, exc)"]
     lines.append(f"{indent}error = exc if error is None else error" if spec.closing else f"{indent}raise")
     if spec.kind == "decide":
         lines = ["    if answer is None:", *("    " + line for line in lines)]
     return lines
+
+
+def _if_selected(spec: Spec, i: int, impl: Impl, lines: list[str]) -> list[str]:
+    if impl.selects is None:
+        return lines
+    return [f"if s{i}({'module, path' if 'path' in spec.args else 'op, None'}):", *("    " + line for line in lines)]
 
 
 def _look(spec: Spec, block: range, impls: Sequence[Impl]) -> list[str]:
@@ -355,7 +387,7 @@ def _look(spec: Spec, block: range, impls: Sequence[Impl]) -> list[str]:
     for i in block:
         call = _call(i, impls[i])
         body = [f"    {call}"] if spec.kind == "notify" else [f"    if {call} is not None:", f"        ignored(i{i})"]
-        part = ["try:", *body, "except Exception as exc:", f"    drop(i{i}, exc)"]
+        part = _if_selected(spec, i, impls[i], ["try:", *body, "except Exception as exc:", f"    drop(i{i}, exc)"])
         lines += [indent + line for line in part]
     if protect:
         lines += ["    finally:", "        restore(state)"]

@@ -74,6 +74,7 @@ class Bus:
         self._disabled: set[int] = set()  # id of the plugin object; the object is kept alive by _own or the manager
         self._told: set[int] = set()
         self._order: dict[str, list[Impl]] = {}
+        self._watchers: list[Callable[[], None]] = []
         self._seq = 0
         for plugin in plugins:
             self._collect_own(plugin, None)
@@ -163,6 +164,13 @@ class Bus:
                 if not spec.live:
                     self._tell(impls[0], f"this version does not fire {PREFIX}{name}")
         self._order = ordered
+        for tell in list(self._watchers):
+            tell()
+
+    def on_compile(self, tell: Callable[[], None]) -> Callable[[], None]:
+        """Call ``tell()`` whenever who implements what has changed; gives a function that ends it."""
+        self._watchers.append(tell)
+        return lambda: self._watchers.remove(tell)
 
     def __getattr__(self, name: str) -> Any:
         # Reached only for what is no attribute: the hooks are set by _compile.
@@ -210,7 +218,8 @@ class Bus:
     def describe(self) -> list[dict[str, Any]]:
         """The run in order: one row per hook with ``hook``, ``group``, ``kind``, ``args``, ``doc`` and ``plugins``.
 
-        ``plugins`` lists who runs there, in order: ``plugin``, ``band``, ``function``, ``calls``, ``seconds``.
+        ``plugins`` lists who runs there, in order: ``plugin``, ``band``, ``before``, ``after``, ``function``,
+        ``calls``, ``seconds``.
         """
         return [
             {
@@ -224,6 +233,8 @@ class Bus:
                     {
                         "plugin": impl.plugin,
                         "band": impl.band,
+                        "before": impl.before,
+                        "after": impl.after,
                         "function": _where(impl.function),
                         "calls": impl.calls,
                         "seconds": impl.seconds,

@@ -106,6 +106,7 @@ def hookimpl(
     trylast: bool = False,
     optionalhook: bool = False,
     draws: bool | None = None,
+    select: Any = None,
 ) -> Any:
     """Options for one hook implementation; with or without parentheses.
 
@@ -117,6 +118,8 @@ def hookimpl(
     - ``optionalhook``: no error if this version has no such hook.
     - ``draws=False``: a reader's promise that it draws no random numbers, so that the random state need not be saved
       around it (about 0.1 ms a call).
+    - ``select``: for the hooks of modules, a glob over paths or a class, for those of ops a glob over names, or a tuple
+      of them: the implementation is called for those only.
     """
 
     def mark(function: F) -> F:
@@ -133,6 +136,7 @@ def hookimpl(
             "trylast": trylast,
             "optionalhook": optionalhook,
             "draws": draws,
+            "select": select,
         }
         function.lunar_impl = {  # type: ignore[attr-defined]  # what pluggy's HookimplMarker("lunar") sets
             "wrapper": False,
@@ -432,31 +436,31 @@ def lunar_should_save(ctx):
 
 
 @checkpoint.filter("state")
-def lunar_checkpoint_collect(state, ctx):
-    """``state``: dict of name to raw array that is about to be written; add entries to it."""
+def lunar_checkpoint_collect(state, what, ctx):
+    """``state`` is about to be written; add entries to it. ``what`` is "weights" for a file of weights, a dict of name to
+    raw array, and "checkpoint" for the state of a run, a dict of parts (objects with ``state_dict``, or plain data)."""
 
 
 @checkpoint.notify
 def lunar_before_write(path, ctx):
-    """A file of the run directory is about to be written at ``path``."""
+    """Weights are about to be written at ``path``, or a checkpoint into the directory ``path``."""
 
 
 @checkpoint.notify
 def lunar_after_commit(path, digest, ctx):
-    """``path`` is complete on disk; ``digest`` is the sha256 of its contents, in hex."""
+    """``path``, weights or a checkpoint, is complete on disk; ``digest`` is the sha256 of its contents, in hex."""
 
 
 @checkpoint.filter("state")
-def lunar_checkpoint_restore(state, ctx):
-    """``state`` was read from disk and is about to be loaded."""
+def lunar_checkpoint_restore(state, what, ctx):
+    """``state`` was read from disk and is about to be loaded: the states of the parts of a run by name; ``what`` is
+    "checkpoint"."""
 
 
-reserved_checkpoint = Group("checkpoint", live=False)
-
-
-@reserved_checkpoint.decide()
+@checkpoint.decide()
 def lunar_prune(candidates, ctx):
-    """Which of the committed checkpoints ``candidates`` to delete."""
+    """A checkpoint has been committed: which of ``candidates``, the paths of all, oldest first, to delete. The newest is
+    kept anyway. Without an answer the Checkpointer's own policy holds."""
 
 
 # --- log -------------------------------------------------------------------------------------------------------------
@@ -466,7 +470,8 @@ log_group = Group("log")
 @log_group.filter("record")
 def lunar_log(record, ctx):
     """``record``: dict with "event" ("step", "epoch", "eval", "test") and figures. Editors add to it, loggers write it
-    down. Step records are made only where a plugin implements this hook."""
+    down. Step records are made only where a plugin implements this hook. Instruments add records of their own: "stats"
+    (figures named ``what/where``) and "diagnosis" (``text``, ``suggestion``)."""
 
 
 @log_group.notify
@@ -481,7 +486,6 @@ def lunar_report_render(path, ctx):
 
 # --- modules and ops: fired by the engine during a run ---------------------------------------------------------------
 module_group = Group("module")
-reserved_module = Group("module", live=False)
 
 
 @module_group.filter("inputs")
@@ -495,18 +499,19 @@ def lunar_module_forward_post(module, path, inputs, outputs, ctx):
     """After ``module.forward``, hooks registered on the module included."""
 
 
-@reserved_module.filter("grads")
+@module_group.filter("grads")
 def lunar_module_backward_pre(module, path, grads, ctx):
-    """``grads``: gradients that arrive at the module's outputs."""
+    """``grads``: tuple of the raw gradients that arrive at the Tensors of the module's outputs, in order, ``None`` where
+    none does; Tensors under ``create_graph``."""
 
 
-@reserved_module.filter("grads")
+@module_group.filter("grads")
 def lunar_module_backward_post(module, path, grads, ctx):
-    """``grads``: gradients that leave at the module's inputs."""
+    """``grads``: the same for the Tensors among the module's positional inputs. Not fired where no input of the module
+    needs a gradient."""
 
 
 op_group = Group("op")
-reserved_op = Group("op", live=False)
 
 
 @op_group.filter("inputs")
@@ -520,24 +525,28 @@ def lunar_op_forward_post(op, inputs, outputs, ctx):
     """After an op was applied; ``outputs`` is a Tensor or a tuple of them."""
 
 
-@reserved_op.filter("grads")
-def lunar_op_backward_pre(op, grads, ctx):
-    """Before an op's gradient rule."""
+@op_group.filter("grads")
+def lunar_op_backward_pre(op, node, grads, ctx):
+    """Before an op's gradient rule: ``grads`` is the tuple of the raw gradients of its results, ``None`` where none
+    arrives; Tensors under ``create_graph``. ``node`` is the op's place in the graph; ``node.age`` is its number there,
+    which its result's node had in ``lunar_op_forward_post``."""
 
 
-@reserved_op.filter("grads")
-def lunar_op_backward_post(op, grads, ctx):
-    """After an op's gradient rule."""
+@op_group.filter("grads")
+def lunar_op_backward_post(op, node, grads, ctx):
+    """After an op's gradient rule: ``grads`` is the tuple of what it gave, one for each input, ``None`` where that needs
+    no gradient; before it is summed over broadcast axes."""
 
 
-@reserved_op.notify
+@op_group.notify
 def lunar_alloc(nbytes, device, ctx):
-    """A result of ``nbytes`` was allocated on ``device``."""
+    """A result of an op or of a gradient rule, which owns memory of ``nbytes``, was made on ``device``. Scratch memory
+    inside of an op does not count."""
 
 
-@reserved_op.notify
+@op_group.notify
 def lunar_free(nbytes, device, ctx):
-    """``nbytes`` on ``device`` were released."""
+    """What was announced by ``lunar_alloc`` was released."""
 
 
 reserved_backward = Group("backward", live=False)

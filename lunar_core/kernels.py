@@ -12,6 +12,7 @@ Providers are found when the first heavy op runs. ``disable(name)`` switches one
 from __future__ import annotations
 
 import sys
+import warnings
 from collections.abc import Callable
 from typing import Any, NamedTuple, Protocol
 
@@ -48,13 +49,24 @@ class _Providers:
 
 
 def _discover() -> list[Provider]:
-    from .plugins import registry
+    from .plugins import PluginWarning, registry
 
     found = []
     for name in registry.names("kernel"):
         target = registry.get_or_warn("kernel", name)
-        if target is not None:
-            found.append(target() if isinstance(target, type) else target)
+        if target is None:
+            continue
+        try:
+            provider = target() if isinstance(target, type) else target
+            int(provider.priority), str(provider.name), provider.kernel
+        except Exception as error:  # a stranger's provider: the reference computes without it
+            warnings.warn(
+                f"the kernel provider {name!r} is left out: {type(error).__name__}: {error}",
+                PluginWarning,
+                stacklevel=2,
+            )
+            continue
+        found.append(provider)
     return sorted(found, key=lambda p: (-p.priority, p.name))
 
 

@@ -20,7 +20,7 @@ from .autograd import Node, Pick, Result, clock, counter
 from .carried import Carried, level_of
 from .errors import DeviceError, DTypeError, IndexingError, LunarError, ShapeError
 from .modes import modes
-from .tensor import Tensor
+from .tensor import Tensor, by_default
 
 OUTPUT = -1  # in `save`: keep the result itself
 INPUTS = "inputs"  # as `save`: keep every input, for ops that take any number of them
@@ -120,6 +120,7 @@ class Op:
     broadcasts  the inputs broadcast, so gradients are summed back to each input's shape by the engine
     heavy     dispatched through :mod:`lunar_core.kernels`, where providers may take it over
     results   how many of several results are the op's; those behind them are kept for the rule and have no gradient
+    overwrites  ``vjp`` takes ``into=``, memory of the incoming gradient that nobody else sees: the result may lie there
     cast      under :func:`lunar_core.autocast`: ``"low"`` (in the low precision), ``"float32"``, ``"promote"`` (the widest
               floating dtype among the inputs), or ``None`` (as the inputs come)
 
@@ -149,6 +150,7 @@ class Op:
         cast: str | None = None,
         heavy: bool = False,
         results: int | None = None,
+        overwrites: bool = False,
         doc: str = "",
     ) -> None:
         if name in OPS:
@@ -166,6 +168,7 @@ class Op:
         self.broadcasts = broadcasts
         self.heavy = heavy
         self.results = results
+        self.overwrites = overwrites
         self._samples = samples
         self._bound: dict[type, Callable[..., Any]] = {}
         self._appliers: dict[int, Callable[..., Any]] = {}
@@ -225,6 +228,10 @@ class Op:
         if count not in self._appliers:
             self._appliers[count] = _compile_applier(self, count)
         return self._appliers[count]
+
+    def reflected(self) -> Callable[..., Any]:
+        """``f(y, x)`` that is ``self(x, y)``, as fast where y is a Tensor and x a number: the operators ``1 - y``."""
+        return _compile_applier(self, 2, lead=1)
 
     def apply(self, inputs: tuple[Any, ...], static: dict[str, Any]) -> Any:
         """Apply without the tracer: what a tracer calls to go on. Other threads are traced meanwhile."""
@@ -295,8 +302,8 @@ class Op:
             raise DTypeError(f"{self.name}: expected tensors, arrays or numbers, got {value!r}")
         if isinstance(value, (int, float, complex)):  # weak: the number takes the dtype of the array beside it
             array = array.astype(like.dtype if like.dtype.kind == "V" else np.result_type(like.dtype, value))
-        elif isinstance(value, (list, tuple)) and array.dtype == np.float64:
-            array = array.astype(modes.dtype)
+        elif isinstance(value, (list, tuple)):
+            array = by_default(array)
         return _wrap(owner.from_numpy(array, owner.device_of(like)))
 
     def several(
@@ -472,12 +479,12 @@ def _wrap(array: Any) -> Tensor:
 # no list and takes no decision that is known when the op is defined.
 _APPLIER = """
 def make(op, bound, general, several, explain, keep, grads):
-    def {name}({xs}, **static):
-        if {untraced}isinstance(x0, Tensor):
-            a0 = x0.data
-            p0 = x0.node
+    def {name}({order}, **static):
+        if {untraced}isinstance(x{lead}, Tensor):
+            a{lead} = x{lead}.data
+            p{lead} = x{lead}.node
 {unpack}
-            function = bound.get(type(a0))
+            function = bound.get(type(a{lead}))
             if function is not None:
                 try:
                     out = function({arrays}, **static)
@@ -485,7 +492,7 @@ def make(op, bound, general, several, explain, keep, grads):
                     raise
                 except Exception as exc:
                     raise explain(({arrays},), static, exc) from exc
-                if type(out) is not type(a0):
+                if type(out) is not type(a{lead}):
                     return several(out, ({arrays},), ({parents},), static)
                 result = new(Tensor)
                 result.data = out
@@ -512,7 +519,7 @@ _UNPACK = """\
                 a{i} = x{i}.data
                 p{i} = x{i}.node
             elif type(x{i}) is float:
-                a{i} = x{i} if a0.itemsize != 2 or a0.dtype.kind != "V" else a0.dtype.type(x{i})
+                a{i} = x{i} if a{lead}.itemsize != 2 or a{lead}.dtype.kind != "V" else a{lead}.dtype.type(x{i})
                 p{i} = None
             elif type(x{i}) in PLAIN:
                 a{i} = x{i}
@@ -523,10 +530,11 @@ _GLOBALS = {
     "slot": slot, "Tensor": Tensor, "Node": Node, "PLAIN": _PLAIN, "LunarError": LunarError, "modes": modes,
     "clock": clock, "counter": counter, "new": _new,
 }  # fmt: skip
-_MAKERS: dict[tuple[int, str, bool], Any] = {}
+_MAKERS: dict[tuple[int, str, bool, int], Any] = {}
 
 
-def _compile_applier(op: Op, count: int, traced: bool = True) -> Callable[..., Any]:
+def _compile_applier(op: Op, count: int, traced: bool = True, lead: int = 0) -> Callable[..., Any]:
+    """``lead`` is the input that comes first in the call and has to be a Tensor."""
     if count == 0:
         raise ShapeError(f"{op.name}: no inputs given")
     for kept in op.save if type(op.save) is tuple else (op.save,):
@@ -536,23 +544,25 @@ def _compile_applier(op: Op, count: int, traced: bool = True) -> Callable[..., A
                 f"op {op.name!r} saves input {index}, but it was applied to {count} inputs, 0..{count - 1}"
             )
     saved = _saved_source(op.save)
-    make = _MAKERS.get((count, saved, traced))
+    make = _MAKERS.get((count, saved, traced, lead))
     if make is None:
         numbers = range(count)
         xs = ", ".join(f"x{i}" for i in numbers)
         source = _APPLIER.format(
             name="apply",
             xs=xs,
+            order=", ".join(f"x{i}" for i in sorted(numbers, key=lambda i: i != lead)),
+            lead=lead,
             untraced="not slot.busy and " if traced else "",
             arrays=", ".join(f"a{i}" for i in numbers),
             parents=", ".join(f"p{i}" for i in numbers),
-            unpack="\n".join(_UNPACK.format(i=i, xs=xs) for i in numbers if i),
+            unpack="\n".join(_UNPACK.format(i=i, xs=xs, lead=lead) for i in numbers if i != lead),
             no_parent=" and ".join(f"p{i} is None" for i in numbers),
             saved=saved.replace("__arrays__", "(" + "".join(f"a{i}, " for i in numbers) + ")"),
         )
-        namespace: dict[str, Any] = dict(_GLOBALS)
+        namespace: dict[str, Any] = {**_GLOBALS, "__name__": __name__}
         exec(compile(source, f"<lunar_core.op applier of {count} inputs>", "exec"), namespace)
-        make = _MAKERS[count, saved, traced] = namespace["make"]
+        make = _MAKERS[count, saved, traced, lead] = namespace["make"]
 
     def direct(xs: tuple[Any, ...], static: dict[str, Any]) -> Any:
         return op._settle(xs, static, applier)

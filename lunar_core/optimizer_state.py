@@ -93,7 +93,21 @@ def load(optimizer: Optimizer, state: Mapping[str, Any]) -> None:
     for group, new in zip(optimizer.groups, values):
         group.values.update(new)
     optimizer._dormant = {}
+    _forget(optimizer, state["state"])
     put(optimizer, state["state"])
+
+
+def _forget(optimizer: Optimizer, records: Mapping[str, Mapping[str, Any]]) -> None:
+    """Drop the state arrays that ``records`` do not have, of a state from before the first step: they start anew."""
+    for group in optimizer.groups:
+        for buffer in group.buffers:
+            named = {name for entry in buffer.entries for name in records.get(entry.name, ())}
+            for name in [n for n in buffer.state if n not in named and n != MASTER]:
+                del buffer.state[name]
+                buffer.arguments = buffer.plan = None  # they hold it
+            for entry in buffer.entries:
+                for name in [n for n in entry.own if n not in records.get(entry.name, ())]:
+                    del entry.own[name]
 
 
 def _check_groups(optimizer: Optimizer, state: Any, problems: list[str]) -> list[dict[str, Any]]:
@@ -137,9 +151,8 @@ def _check_records(optimizer: Optimizer, state: Mapping[str, Any], problems: lis
                 continue
             expected = {"step", *given["arrays"]}
             problems += [f"{name}: {key} is missing" for key in sorted(expected - record.keys())]
-            if optimizer.master_weights and is_half(known[name].dtype):
-                expected.add(MASTER)
-            problems += [f"{name}: {key} is unexpected" for key in sorted(record.keys() - expected)]
+            exact = {MASTER} if optimizer.master_weights and is_half(known[name].dtype) else set()
+            problems += [f"{name}: {key} is unexpected" for key in sorted(record.keys() - expected - exact)]
             step = record.get("step", 0)
             if not isinstance(step, (int, np.integer)) or isinstance(step, bool) or step < 0:
                 problems.append(f"{name}: step has to be a number of updates, got {step!r}")

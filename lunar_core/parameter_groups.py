@@ -150,9 +150,9 @@ def resolve(component: type, groups: Sequence[Group], no_decay: Any = None) -> l
     """Walk the groups' sources: afterwards each group knows its parameters and their names.
 
     Returns further groups, for parameters that a model's ``train_with`` gives hyperparameters of their own, and for those
-    that ``no_decay`` means. A parameter without a name is named by its number. One that a group lists twice, because modules share it, counts
-    once. Nothing is changed when something is wrong: the same parameter or name in two places, a tensor that is not a
-    leaf, a pattern without a match, a group without parameters.
+    that ``no_decay`` means. A parameter without a name is named by its number. One that a group lists twice, because
+    modules share it, counts once. Nothing is changed when something is wrong: the same parameter or name in two places, a
+    tensor that is not a leaf, a pattern without a match, a group without parameters.
     """
     owner = component.__name__
     found: list[list[tuple[str, Any]]] = [[] for _ in groups]
@@ -265,6 +265,8 @@ def _options_of(source: Any) -> dict[str, dict[str, Any]]:
     """What ``train_with`` said of the parameters of a source, by their names in it."""
     from .training_options import parameter_options
 
+    if callable(getattr(source, "parameter_options", None)):  # parameters that somebody took out of a model
+        return dict(source.parameter_options())
     model = getattr(source, "module", source)
     return parameter_options(model) if callable(getattr(model, "train_with", None)) else {}
 

@@ -44,7 +44,9 @@ class Permutation:
         bits = max(n - 1, 1).bit_length()
         self._low = bits // 2
         self._top = bits - self._low
-        self._keys = generator.integers(0, 1 << 64, _ROUNDS, np.uint64) if self._table is None else np.empty(0, np.uint64)
+        self._keys = (
+            generator.integers(0, 1 << 64, _ROUNDS, np.uint64) if self._table is None else np.empty(0, np.uint64)
+        )
 
     def __len__(self) -> int:
         return self.n

@@ -81,7 +81,8 @@ def _by_string(named: list[tuple[str, Module]], text: str, action: str) -> dict[
         known += [name for name in dict.fromkeys(n for _, m in named for n in registry_names(m)[:1]) if name]
         guess = did_you_mean(text, known)
         raise StateError(
-            f"{action}: {text!r} is no path and no registry name of any part of the model" + (f"; {guess}" if guess else ""),
+            f"{action}: {text!r} is no path and no registry name of any part of the model"
+            + (f"; {guess}" if guess else ""),
             hint=_there(named),
         )
     return by_path or by_name
@@ -100,7 +101,8 @@ def chosen_parameters(model: Module, what: Any, action: str) -> dict[str, Parame
             guess = did_you_mean(what, [*named, *(path for path, _ in model.named_modules() if path)])
             some = ", ".join(list(named)[:4])
             raise StateError(
-                f"{action}: no parameter matches {what!r}" + (f"; {guess}" if guess else ""), hint=f"names are like {some}"
+                f"{action}: no parameter matches {what!r}" + (f"; {guess}" if guess else ""),
+                hint=f"names are like {some}",
             )
         modules: Mapping[str, Module] = chosen_modules(of_name.items(), what, action)
     elif callable(what) and not isinstance(what, type):
@@ -122,7 +124,11 @@ def chosen_parameters(model: Module, what: Any, action: str) -> dict[str, Parame
 
 def _there(named: list[tuple[str, Module]]) -> str:
     shown = [f"{path} ({plain_class(module).__name__})" for path, module in named if path]
-    return f"the model has {', '.join(shown[:6])}{', ...' if len(shown) > 6 else ''}" if shown else "the model has no parts"
+    return (
+        f"the model has {', '.join(shown[:6])}{', ...' if len(shown) > 6 else ''}"
+        if shown
+        else "the model has no parts"
+    )
 
 
 Selector = str | type | Callable[[str, Any], bool] | tuple[Any, ...] | list[Any]

@@ -48,7 +48,9 @@ class Summary:
     ``flops_by_op`` says which op does how much.
     """
 
-    def __init__(self, rows: list[Row], flops_by_op: dict[str, int], uncounted: dict[str, int], depth: int | None) -> None:
+    def __init__(
+        self, rows: list[Row], flops_by_op: dict[str, int], uncounted: dict[str, int], depth: int | None
+    ) -> None:
         self.rows = rows
         self.flops_by_op = flops_by_op
         self.uncounted = uncounted
@@ -92,7 +94,9 @@ class Summary:
         lines = [head]
         for row in self.folded():
             frozen = row.parameters - row.trainable
-            count = f"{row.parameters:,}" + (" frozen" if frozen == row.parameters else f" ({frozen:,} frozen)" if frozen else "")
+            count = f"{row.parameters:,}" + (
+                " frozen" if frozen == row.parameters else f" ({frozen:,} frozen)" if frozen else ""
+            )
             memory = row.parameter_bytes + row.activation_bytes
             times = f" x{row.calls}" if row.calls > 1 else ""
             lines.append(
@@ -107,7 +111,10 @@ class Summary:
             )
         wide = [max(len(line[i]) for line in lines) for i in range(len(head))]
         rule = "-" * (sum(wide) + 2 * len(wide) - 2)
-        texts = ["  ".join(f"{c:<{w}}" if i < 3 else f"{c:>{w}}" for i, (c, w) in enumerate(zip(line, wide))) for line in lines]
+        texts = [
+            "  ".join(f"{c:<{w}}" if i < 3 else f"{c:>{w}}" for i, (c, w) in enumerate(zip(line, wide)))
+            for line in lines
+        ]
         total = self.total
         last = [
             f"parameters   {total['parameters']:,} ({total['trainable']:,} trained, {total['frozen']:,} frozen), "
@@ -216,8 +223,9 @@ class _Count:
                     row.trainable += p.size if p.requires_grad else 0
                     row.parameter_bytes += p.size * p.dtype.itemsize
             rows.append(row)
+        known = set(map(id, rows))
         for other, _ in self.rows.values():  # of modules that forward made on the way
-            if other not in rows:
+            if id(other) not in known:
                 rows[0].flops += other.flops
                 rows[0].activation_bytes += other.activation_bytes
         return Summary(rows, self.by_op, self.uncounted, depth)

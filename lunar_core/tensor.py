@@ -354,14 +354,14 @@ class Tensor:
         memo[id(self)] = new
         new.data = memo.get(id(self.data))
         if new.data is None:  # tensors that share an array share the copy
-            new.data = memo[id(self.data)] = self.data.copy()
+            new.data = memo[id(self.data)] = self.data.copy("K")
             memo.setdefault(id(memo), []).append(self.data)  # copy's list of what must live as long as the memo
         new.node = None
         if self.node is not None:
             new.node = Leaf(new)
             new.node.hooks = self.node.hooks and list(self.node.hooks)
             if self.node.grad is not None:
-                new.node.grad = Tensor(self.node.grad.data.copy())
+                new.node.grad = Tensor(self.node.grad.data.copy("K"))
         for name, value in _extras(self).items():
             setattr(new, name, copy.deepcopy(value, memo))
         return new
@@ -410,13 +410,14 @@ def _raw(value: Any) -> Any:
 def tensor(data: Any, dtype: Any = None, device: str | None = None, requires_grad: bool = False) -> Tensor:
     """A new tensor with a copy of ``data``: numbers, nested sequences, arrays or tensors.
 
-    Python floats become the default dtype (float32), Python ints int64; arrays keep their dtype unless ``dtype`` is
-    given. ``device`` is ``"cpu"``, ``"cuda"`` or ``"cuda:1"``; the default keeps an array where it is.
+    Python floats become the default dtype (float32), complex numbers the complex dtype of its precision (complex64), ints
+    int64; arrays keep their dtype unless ``dtype`` is given, and lie in memory as they did. ``device`` is ``"cpu"``,
+    ``"cuda"`` or ``"cuda:1"``; the default keeps an array where it is.
     """
     if isinstance(data, Tensor):
         data = data.data
     if backend.is_array(data):
-        array = data.astype(as_dtype(dtype)) if dtype is not None else data.copy()
+        array = data.astype(as_dtype(dtype)) if dtype is not None else data.copy("K")
     else:
         array = _from_python(data, dtype)
         device = device or modes.device
@@ -437,9 +438,14 @@ def _from_python(data: Any, dtype: Any) -> np.ndarray:
         raise DTypeError(f"tensor(): expected numbers, got {type(data).__name__} that NumPy reads as {array.dtype}")
     if dtype is not None:
         return array.astype(as_dtype(dtype))
-    if array.dtype == np.float64 and not isinstance(data, np.generic):
-        return array.astype(modes.dtype)
-    return array
+    return array if isinstance(data, np.generic) else by_default(array)
+
+
+def by_default(array: np.ndarray) -> np.ndarray:
+    """What NumPy made of Python numbers in the default precision."""
+    if array.dtype == np.complex128:
+        return array.astype(np.result_type(modes.dtype, np.complex64))
+    return array.astype(modes.dtype) if array.dtype == np.float64 else array
 
 
 def as_tensor(data: Any, like: Any = None) -> Tensor:

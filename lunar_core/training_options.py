@@ -108,7 +108,9 @@ def parameter_options(model: Module) -> dict[str, dict[str, Any]]:
     for path, part in model.named_modules():  # parents first, so that what is nearer comes later and counts
         if part._rules is None:
             continue
-        below = {name: name[len(path) + 1 :] if path else name for name in names if not path or name.startswith(f"{path}.")}
+        below = {
+            name: name[len(path) + 1 :] if path else name for name in names if not path or name.startswith(f"{path}.")
+        }
         for pattern, options in part._rules.said:
             hits = [name for name, own in below.items() if not pattern or fits(own, pattern)]
             if not hits and pattern and not (options.keys() == {"regularizer"} and _modules(part, pattern)):
@@ -147,7 +149,9 @@ def regularizers_of(model: Module) -> list[Regularizer]:
             )
     for path, part in model.named_modules():
         for pattern, options in part._rules.said if part._rules is not None else ():
-            regularizer = _made("regularizer", options["regularizer"]) if options.get("regularizer") is not None else None
+            regularizer = (
+                _made("regularizer", options["regularizer"]) if options.get("regularizer") is not None else None
+            )
             if regularizer is not None and "modules" in regularizer.config_names():
                 paths = [_join(path, own) for own, _ in _modules(part, pattern)]
                 if not paths:

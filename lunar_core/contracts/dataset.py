@@ -28,6 +28,8 @@ class DatasetCard:
     source: str = ""  # address of the original
     licence: str = "unknown"  # SPDX identifier where there is one
     attribution: str = ""  # what the licence or good manners ask to be said
+    files: tuple[tuple[str, int, str], ...] = ()  # name, bytes and SHA-256 of each file it is read from
+    classes: tuple[str, ...] | None = None  # where they are known without reading the data
 
 
 class Dataset(Component):
@@ -98,7 +100,7 @@ class Dataset(Component):
             raise DataError(f"split: {n} example(s) cannot be split at {fraction}: one part would be empty")
         generator = Stream("split", seed).at(0)
         if stratify:
-            first, second = _stratified(self._labels(), held_out, generator)
+            first, second = stratified_halves(self._labels(), held_out, generator)
         else:
             order = generator.permutation(n)
             first, second = order[held_out:], order[:held_out]
@@ -251,7 +253,9 @@ def as_index(index: Any, n: int) -> int | slice | np.ndarray:
     return array.astype(np.int64) if array.ndim else int(array)
 
 
-def _stratified(labels: np.ndarray, held_out: int, generator: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+def stratified_halves(
+    labels: np.ndarray, held_out: int, generator: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray]:
     """Shuffled indices of the two parts, with each class divided in proportion."""
     classes, where, counts = np.unique(labels, return_inverse=True, return_counts=True)
     if counts.min() < 2:

@@ -139,7 +139,9 @@ class Optimizer(BaseOptimizer):
             self.no_decay = tuple(self.no_decay)
         globs = isinstance(self.no_decay, tuple) and all(isinstance(p, str) for p in self.no_decay)
         if not (self.no_decay == "vectors" or globs or callable(self.no_decay)):
-            raise hyperparameter_error(self, "no_decay", self.no_decay, '"vectors", a tuple of globs, a function or None')
+            raise hyperparameter_error(
+                self, "no_decay", self.no_decay, '"vectors", a tuple of globs, a function or None'
+            )
 
     def __getattr__(self, name: str) -> Any:
         groups = self.__dict__.get("groups")
@@ -357,9 +359,7 @@ class Optimizer(BaseOptimizer):
     def __getstate__(self) -> dict[str, Any]:
         """For copies and transport between processes: the copy makes vectors of its own for its parameters."""
         kept = {k: v for k, v in self.__dict__.items() if k not in ("groups", "params", "_bound", "_waiting")}
-        groups = [
-            (g.source, dict(g.values), g.pattern, g.resolved, g.given, g.fixed, g.schedule) for g in self.groups
-        ]
+        groups = [(g.source, dict(g.values), g.pattern, g.resolved, g.given, g.fixed, g.schedule) for g in self.groups]
         waiting = optimizer_state.collect(self, copy=True) if self._bound else self._waiting
         return {"kept": kept, "groups": groups, "waiting": waiting}
 

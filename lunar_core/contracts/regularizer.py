@@ -7,9 +7,11 @@ the model is said by ``looks_at``:
 - ``"activations"``: what modules gave in the last training pass. ``attach(model)`` makes it listen to them.
 - ``"gradients"``: derivatives by the inputs or the parameters, for which it runs the model again on the inputs of the
   last training pass; some need the targets and the loss as well.
+- ``"steps"``: nothing is added to the loss; ``project(model)`` is called after each optimizer step, and brings the
+  weights back to where they belong. The Trainer does it; a loop of one's own calls it.
 
-The latter two take a :class:`Seen`, what the pass was about, as the second argument of ``terms``. Without it, they use
-the inputs and outputs that they heard since ``attach``.
+Those that look at activations or gradients take a :class:`Seen`, what the pass was about, as the second argument of
+``terms``. Without it, they use the inputs and outputs that they heard since ``attach``.
 """
 
 from __future__ import annotations
@@ -38,7 +40,7 @@ class Regularizer(Component):
 
     kind: ClassVar[str] = "regularizer"
 
-    #: What it needs beside the model: "weights" (nothing), "activations" or "gradients".
+    #: What it needs beside the model: "weights" (nothing), "activations" or "gradients"; "steps" for a constraint.
     looks_at: ClassVar[str] = "weights"
 
     def terms(self, model: Any, seen: Seen | None = None) -> tuple[Tensor, float]:
@@ -47,6 +49,9 @@ class Regularizer(Component):
         One that looks at weights may leave ``seen`` out of its signature; it is not given.
         """
         raise NotImplementedError(f"{type(self).__name__} defines no terms()")
+
+    def project(self, model: Any) -> None:
+        """Called after each optimizer step; for a constraint, which changes the parameters in place."""
 
     def attach(self, model: Any) -> Callable[[], None]:
         """Called once before the first training pass; gives a function that undoes it. Most have nothing to do."""

@@ -29,8 +29,8 @@ class Scheduler(Component):
 
     ``target``, if given, is bound at once (see :meth:`bind`), and :meth:`step`, :meth:`seek` and the state dict are
     those of that binding; this is how a training loop makes one for its optimizer. ``attribute`` is what is moved
-    there. ``unit`` says what a position counts: ``"step"`` (optimizer steps), ``"epoch"``, ``"sample"`` or another
-    unit of the loop's clock.
+    there. ``unit`` says what a position counts: ``"step"`` (optimizer steps, the default), ``"epoch"``,
+    ``"sample"``, ``"token"`` or ``"second"`` of the loop's clock.
     """
 
     kind: ClassVar[str] = "scheduler"

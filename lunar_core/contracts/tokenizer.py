@@ -99,6 +99,10 @@ class Tokenizer(Component):
         first = self.size()
         return {token: first + k for k, token in enumerate(self.special_tokens)}
 
+    def kept(self) -> frozenset[str]:
+        """Those of :meth:`added` that are text and stay in what ``decode`` gives; :meth:`join` knows them."""
+        return frozenset()
+
     def surround(self, pieces: list[Piece]) -> tuple[list[Piece], list[bool]]:
         """``pieces`` with the tokens that stand before and after a text, and which of them were added."""
         before = [(self.token_id(self.bos), 0, 0)] if self.bos is not None else []
@@ -175,7 +179,7 @@ class Tokenizer(Component):
         array = np.asarray(ids)
         if array.ndim != 1 or (array.size and array.dtype.kind not in "iu"):
             raise DataError(f"{type(self).__name__}: decode takes a run of ids, got {array.dtype} {array.shape}")
-        names = {id_: token for token, id_ in self.added().items()}
+        names = {id_: token for token, id_ in self.added().items() if token not in self.kept()}
         parts: list[str] = []
         run: list[int] = []
         for place, id_ in enumerate(array.tolist()):
@@ -201,7 +205,7 @@ class Tokenizer(Component):
         for chunk in chunks:
             held += chunk
             # A special token that has only begun must not be cut.
-            cut = self.boundary(held[: len(held) - longest] if longest else held)
+            cut = self.boundary(held[: max(len(held) - longest, 0)])
             cut = self._before_special(held, cut)
             if cut > 0:
                 yield np.array([id_ for id_, _, _ in self._pieces(held[:cut])], np.int64)

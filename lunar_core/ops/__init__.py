@@ -44,9 +44,10 @@ from .bitwise import (
     right_shift,
 )
 from .shuffling import channel_shuffle, pixel_shuffle, pixel_unshuffle
-from .complexes import angle, imag, real
+from .complexes import angle, imag, polar, real
 from .activation_more import (
     celu,
+    glu,
     hardshrink,
     hardsigmoid,
     hardswish,
@@ -77,6 +78,7 @@ from .conv_transpose import conv_transpose1d, conv_transpose2d, conv_transpose3d
 from .decompositions import cholesky, eigh, eigvalsh, qr, svd, svdvals
 from .ctc import ctc_grad, ctc_loss
 from .bags import embedding_bag
+from .bessel import i0, i0e, i1, i1e
 from .cross_entropy import bce_with_logits, cross_entropy, cross_entropy_grad
 from .dropout import draw_mask, dropout, masked
 from .elementwise import *  # noqa: F403
@@ -133,6 +135,7 @@ from .matrix import (
     vecdot,
     vector_norm,
 )
+from .matrix_functions import eig, eigvals, lu, lu_factor, lu_solve, matrix_exp
 from .layer_norm import layer_norm, layer_norm_grad
 from .logcumsumexp import logcumsumexp
 from .max_pooling import (
@@ -151,6 +154,74 @@ from .max_pooling import (
     pool_places,
 )
 from .normalization import batch_moments, batch_norm, batch_norm_grad, batch_norm_inference, channel_affine
+from .normal_tails import erfcx, log_ndtr, ndtri
+from .numpy_functions import (
+    append,
+    array_split,
+    atleast_1d,
+    atleast_2d,
+    atleast_3d,
+    block,
+    column_stack,
+    compress,
+    copy,
+    delete,
+    diagflat,
+    dsplit,
+    dstack,
+    fliplr,
+    flipud,
+    fmax,
+    fmin,
+    fmod,
+    frexp,
+    heaviside,
+    hsplit,
+    hstack,
+    insert,
+    resize,
+    rot90,
+    select,
+    sinc,
+    tensorinv,
+    tensorsolve,
+    vander,
+    vsplit,
+    vstack,
+)
+from .numpy_statistics import (
+    average,
+    convolve,
+    corrcoef,
+    correlate,
+    cov,
+    cumulative_trapezoid,
+    ediff1d,
+    gradient,
+    inner,
+    interp,
+    matvec,
+    nancumprod,
+    nancumsum,
+    nanmax,
+    nanmean,
+    nanmedian,
+    nanmin,
+    nanpercentile,
+    nanprod,
+    nanquantile,
+    nanstd,
+    nansum,
+    nanvar,
+    percentile,
+    polyval,
+    ptp,
+    ravel,
+    trapezoid,
+    vdot,
+    vecmat,
+)
+from .order_statistics import kthvalue, mode
 from .probabilities import entr, logit, ndtr, xlog1py, xlogy
 from .rearrange import (
     broadcast_arrays,
@@ -158,7 +229,7 @@ from .rearrange import (
     diag,
     diag_embed,
     diagonal,
-    diagonal_scatter,
+    spread_diagonal,
     meshgrid,
     repeat,
     roll,
@@ -229,6 +300,7 @@ from .sorting import (
 )
 from .softmax import log_softmax, softmax
 from .special import digamma, erfc, erfinv, lgamma, polygamma
+from .spectrograms import istft, stft
 from .triangular import logdet, solve_triangular
 from .unfold import fold, unfold
 from .unpooling import max_unpool1d, max_unpool2d, max_unpool3d

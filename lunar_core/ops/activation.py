@@ -28,10 +28,11 @@ def _flat(x: np.ndarray) -> np.ndarray | None:
     return flat if flat.size == x.size and np.may_share_memory(flat, x) else None
 
 
-def _in_chunks(compute: Callable[..., Any], *arrays: Any) -> Any:
+def _in_chunks(compute: Callable[..., Any], *arrays: Any, into: Any = None) -> Any:
     """``compute(*arrays)``, elementwise with many steps, over pieces whose intermediate results stay in the cache.
 
-    Large NumPy arrays of one layout are cut; all else, Tensors too, is computed as a whole.
+    Large NumPy arrays of one layout are cut; all else, Tensors too, is computed as a whole. ``into`` may be the first of the
+    arrays, which then takes the results.
     """
     x = arrays[0]
     if (
@@ -44,7 +45,7 @@ def _in_chunks(compute: Callable[..., Any], *arrays: Any) -> Any:
     if any(flat is None for flat in flats):
         return compute(*arrays)
     first = compute(*[flat[:_CHUNK] for flat in flats])  # type: ignore[index]
-    out = np.empty_like(x, dtype=first.dtype)
+    out = np.empty_like(x, dtype=first.dtype) if into is None or into.dtype != first.dtype else into
     result = out.ravel(order="K")
     result[:_CHUNK] = first
     for start in range(_CHUNK, x.size, _CHUNK):
@@ -62,9 +63,9 @@ def _relu_forward(xp: Any, x: Any) -> Any:
     return xp.maximum(x, 0)
 
 
-def _relu_vjp(F: Any, g: Any, y: Any, need: Any) -> Any:
+def _relu_vjp(F: Any, g: Any, y: Any, need: Any, into: Any = None) -> Any:
     if type(g) is np.ndarray and g.size > _CHUNK:  # the mask stays in the cache, and no memory is taken for it
-        return (_in_chunks(lambda g, y: g * (y > 0), g, y),)
+        return (_in_chunks(lambda g, y: g * (y > 0), g, y, into=into),)
     return (g * (y > 0),)
 
 
@@ -74,6 +75,7 @@ relu = Op(
     _relu_vjp,
     save=OUTPUT,
     elementwise=True,
+    overwrites=True,
     abstract=elementwise_spec(np.positive),
     samples=lambda: [*unary(-3, 3, avoid=(0,))(), Sample((_big(),), torch=lambda t, x: t.relu(x))],
     doc="``max(x, 0)``; the slope at 0 is 0.",
@@ -153,10 +155,10 @@ def _sigmoid_forward(xp: Any, x: Any) -> Any:
     # exact to the last digits also where the result is tiny; the exponential of a large -x is infinity, 1 / inf is 0
     with np.errstate(over="ignore"):
         out = xp.exp(-x)
-        if not x.ndim or x.dtype.kind != "f":
-            return 1 / (1 + out)
+    if not x.ndim or x.dtype.kind != "f":
+        return 1 / (1 + out)
     out += 1
-    return xp.divide(1, out, out=out)
+    return xp.reciprocal(out, out=out)
 
 
 def _sigmoid_vjp(F: Any, g: Any, y: Any, need: Any) -> Any:

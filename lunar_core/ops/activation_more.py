@@ -12,7 +12,10 @@ import numpy as np
 
 from ..errors import HyperparameterError, ShapeError
 from ..op import OUTPUT, Op, Sample, Spec
+from .activation import sigmoid
 from .common import array, elementwise_spec, keeps_half, normalize_axis, unary
+from .elementwise import multiply
+from .shape import split
 
 _FLOAT = elementwise_spec(np.exp)  # integers become floats
 
@@ -374,3 +377,12 @@ def sparsemax(x: Any, axis: int = -1) -> Any:
     if not x.ndim:
         raise ShapeError("sparsemax: expected at least one axis, got a number")
     return _sparsemax(x, axis=normalize_axis(axis, x.ndim, "sparsemax")[0])
+
+
+def glu(x: Any, axis: int = -1) -> Any:
+    """``a * sigmoid(b)`` for the halves ``a``, ``b`` of ``x`` along ``axis``, which has an even size (arXiv:1612.08083)."""
+    axis = normalize_axis(axis, x.ndim, "glu")[0]
+    if x.shape[axis] % 2:
+        raise ShapeError(f"glu: axis {axis} must have an even size, got {x.shape[axis]} in {tuple(x.shape)}")
+    a, b = split(x, 2, axis)
+    return multiply(a, sigmoid(b))

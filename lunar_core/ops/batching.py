@@ -315,7 +315,7 @@ _SCHEME_OF = {
         "logcumsumexp sort argsort argtopk take_along_axis scatter flip roll repeat diagonal fft_c2c fft_r2c fft_c2r "
         "resample resample_adjoint"
     ),
-    "scattered axis": "scatter_along_axis spread_along_axis diagonal_scatter",
+    "scattered axis": "scatter_along_axis spread_along_axis spread_diagonal",
     "trailing": "inv pinv det slogdet cholesky qr svd eigh tril triu det_grad",
     "images": " ".join(
         [f"avg_pool{n}d avg_pool{n}d_grad" for n in (1, 2, 3)]

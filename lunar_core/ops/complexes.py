@@ -1,4 +1,4 @@
-"""Parts of complex numbers: real, imag, angle.
+"""Complex numbers from their parts and back: real, imag, angle, polar.
 
 The gradient of a complex value z = a + ib is ``dL/da + i dL/db``, as in PyTorch.
 """
@@ -13,6 +13,7 @@ from .. import backend
 from ..op import Op, Sample, Spec
 from ..tensor import Tensor
 from .common import array, complex_array
+from .elementwise import add, cos, multiply, sin
 
 
 def _part_dtype(dtype: np.dtype) -> np.dtype:
@@ -81,3 +82,8 @@ angle = Op(
     samples=_angle_samples,
     doc="The angle of a complex number with the real axis in radians, in (-pi, pi]; 0 or pi of a real one; 0 has slope 0.",
 )
+
+
+def polar(abs: Any, angle: Any) -> Any:
+    """The complex numbers of magnitude ``abs`` at ``angle`` radians, which broadcast: ``abs * (cos(angle) + i sin(angle))``."""
+    return add(multiply(abs, cos(angle)), multiply(multiply(abs, sin(angle)), 1j))

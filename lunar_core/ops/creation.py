@@ -1,4 +1,4 @@
-"""New tensors of a given content: zeros, ones, full, arange, linspace, eye and the ``_like`` forms.
+"""New tensors of a given content: zeros, ones, full, arange, linspace, logspace, eye, tril_indices and the ``_like`` forms.
 
 ``dtype`` is the default dtype unless given; ``device`` the default device.
 """
@@ -81,6 +81,32 @@ def linspace(
     if dtype is None and (isinstance(start, complex) or isinstance(stop, complex)):
         dtype = np.result_type(modes.dtype, np.complex64)
     return _place(_made(np.linspace, start, stop, num, endpoint=endpoint, dtype=_dtype(dtype)), device, False)
+
+
+def logspace(
+    start: float,
+    stop: float,
+    num: int,
+    base: float = 10.0,
+    dtype: Any = None,
+    device: str | None = None,
+    endpoint: bool = True,
+) -> Tensor:
+    """``base`` to the powers of :func:`linspace`: ``num`` values from ``base ** start`` to ``base ** stop``."""
+    array = _made(np.logspace, start, stop, num, endpoint=endpoint, base=base)
+    return _place(array.astype(_dtype(dtype)), device, False)
+
+
+def tril_indices(n: int, k: int = 0, m: int | None = None, device: str | None = None) -> tuple[Tensor, Tensor]:
+    """Rows and columns of the elements on and below the ``k``-th diagonal of an (n, m) matrix: ``x[tril_indices(3)]``."""
+    rows, columns = (_place(index, device, False) for index in _made(np.tril_indices, n, k, m))
+    return rows, columns
+
+
+def triu_indices(n: int, k: int = 0, m: int | None = None, device: str | None = None) -> tuple[Tensor, Tensor]:
+    """Rows and columns of the elements on and above the ``k``-th diagonal of an (n, m) matrix: ``x[triu_indices(3)]``."""
+    rows, columns = (_place(index, device, False) for index in _made(np.triu_indices, n, k, m))
+    return rows, columns
 
 
 def eye(n: int, m: int | None = None, dtype: Any = None, device: str | None = None, k: int = 0) -> Tensor:

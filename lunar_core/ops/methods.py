@@ -32,11 +32,6 @@ from .scatter import gather, masked_fill, masked_select, nonzero, scatter, scatt
 from .softmax import log_softmax, softmax
 from .special import digamma, erfc, erfinv, lgamma
 
-
-def _swapped(op: Any) -> Any:
-    return lambda self, other: op(other, self)
-
-
 # of the ops among METHODS that take more than the tensor
 ARITY = {"maximum": 2, "minimum": 2, "power": 2, "matmul": 2, "copysign": 2, "logaddexp": 2}
 
@@ -44,19 +39,19 @@ OPERATORS: dict[str, Any] = {
     "__add__": e.add.applier(2),
     "__radd__": e.add.applier(2),
     "__sub__": e.subtract.applier(2),
-    "__rsub__": _swapped(e.subtract),
+    "__rsub__": e.subtract.reflected(),
     "__mul__": e.multiply.applier(2),
     "__rmul__": e.multiply.applier(2),
     "__truediv__": e.divide.applier(2),
-    "__rtruediv__": _swapped(e.divide),
+    "__rtruediv__": e.divide.reflected(),
     "__floordiv__": e.floor_divide.applier(2),
-    "__rfloordiv__": _swapped(e.floor_divide),
+    "__rfloordiv__": e.floor_divide.reflected(),
     "__mod__": e.remainder.applier(2),
-    "__rmod__": _swapped(e.remainder),
+    "__rmod__": e.remainder.reflected(),
     "__pow__": e.power.applier(2),
-    "__rpow__": _swapped(e.power),
+    "__rpow__": e.power.reflected(),
     "__matmul__": linalg.matmul.applier(2),
-    "__rmatmul__": _swapped(linalg.matmul),
+    "__rmatmul__": linalg.matmul.reflected(),
     "__neg__": e.negative.applier(1),
     "__pos__": lambda self: self,
     "__abs__": e.absolute.applier(1),
@@ -67,15 +62,15 @@ OPERATORS: dict[str, Any] = {
     "__gt__": e.greater.applier(2),
     "__ge__": e.greater_equal.applier(2),
     "__and__": bitwise.bitwise_and.applier(2),
-    "__rand__": _swapped(bitwise.bitwise_and),
+    "__rand__": bitwise.bitwise_and.reflected(),
     "__or__": bitwise.bitwise_or.applier(2),
-    "__ror__": _swapped(bitwise.bitwise_or),
+    "__ror__": bitwise.bitwise_or.reflected(),
     "__xor__": bitwise.bitwise_xor.applier(2),
-    "__rxor__": _swapped(bitwise.bitwise_xor),
+    "__rxor__": bitwise.bitwise_xor.reflected(),
     "__lshift__": bitwise.left_shift.applier(2),
-    "__rlshift__": _swapped(bitwise.left_shift),
+    "__rlshift__": bitwise.left_shift.reflected(),
     "__rshift__": bitwise.right_shift.applier(2),
-    "__rrshift__": _swapped(bitwise.right_shift),
+    "__rrshift__": bitwise.right_shift.reflected(),
     "__invert__": bitwise.bitwise_invert.applier(1),
     "__getitem__": indexing.read,
 }

@@ -239,7 +239,7 @@ def _diagonal_samples() -> list[Sample]:
 _diagonal = Op(
     "diagonal",
     lambda xp, x, offset, axis1, axis2: xp.diagonal(x, offset, axis1, axis2),
-    lambda F, g, shape, need, **where: (diagonal_scatter(g, shape=tuple(shape), **where),),
+    lambda F, g, shape, need, **where: (spread_diagonal(g, shape=tuple(shape), **where),),
     save=Shape(0),
     jvp="linear",
     abstract=_diagonal_spec,
@@ -248,16 +248,16 @@ _diagonal = Op(
 )
 
 
-def _diagonal_scatter_forward(xp: Any, g: Any, shape: tuple[int, ...], offset: int, axis1: int, axis2: int) -> Any:
+def _spread_diagonal_forward(xp: Any, g: Any, shape: tuple[int, ...], offset: int, axis1: int, axis2: int) -> Any:
     out = xp.zeros(shape, g.dtype)
     along = xp.arange(g.shape[-1])
     xp.moveaxis(out, (axis1, axis2), (-2, -1))[..., along + max(-offset, 0), along + max(offset, 0)] = g
     return out
 
 
-diagonal_scatter: Op = Op(
-    "diagonal_scatter",
-    _diagonal_scatter_forward,
+spread_diagonal: Op = Op(
+    "spread_diagonal",
+    _spread_diagonal_forward,
     lambda F, g, saved, need, shape, **where: (_diagonal(g, **where),),
     jvp="linear",
     abstract=lambda g, shape, **where: Spec(shape, g.dtype),
@@ -300,7 +300,7 @@ def diag_embed(x: Any, k: int = 0, axis1: int = -2, axis2: int = -1) -> Any:
     a, b = normalize_axis((axis1, axis2), x.ndim + 1, "diag_embed")
     rest = iter(x.shape[:-1])
     shape = tuple(size if i in (a, b) else next(rest) for i in range(x.ndim + 1))
-    return diagonal_scatter(x, shape=shape, offset=int(k), axis1=a, axis2=b)
+    return spread_diagonal(x, shape=shape, offset=int(k), axis1=a, axis2=b)
 
 
 # -- borders -----------------------------------------------------------------------------------------------------------

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 import threading
 import warnings
 from collections.abc import Iterable
 from fnmatch import fnmatchcase
 from typing import Any
 
-from ..errors import ConfigError, PluginConflictError, PluginError, UnknownNameError
+from ..errors import ConfigError, PluginConflictError, PluginError, UnknownNameError, stack_level
 from ..suggest import did_you_mean
 from .discovery import SESSION, ComponentPlugin, PluginWarning, discover, normalize
 from .groups import FIRST_PARTY, GROUPS, kind_of, prefix
@@ -202,7 +201,7 @@ class Catalogue:
     def _complain(self, message: str, error: Exception | None = None) -> None:
         if strict():
             raise error if error is not None else PluginError(message, hint="LUNAR_PLUGIN_STRICT=1 makes this an error")
-        warnings.warn(message, PluginWarning, stacklevel=_stack_level())
+        warnings.warn(message, PluginWarning, stacklevel=stack_level())
 
     def _unknown(self, kind: str, name: str) -> UnknownNameError:
         dist, slash, rest = name.rpartition("/")
@@ -263,11 +262,3 @@ def _status(component: ComponentPlugin, owns_name: bool) -> str:
 
 def _identity(component: ComponentPlugin) -> tuple[Any, ...]:
     return component.kind, component.name, component.dist, component.version, component.value
-
-
-def _stack_level() -> int:
-    """How far up the caller outside of the core is, so that a warning points at it."""
-    level, frame = 1, sys._getframe(1)
-    while frame.f_back is not None and frame.f_globals.get("__name__", "").partition(".")[0] == "lunar_core":
-        level, frame = level + 1, frame.f_back
-    return level

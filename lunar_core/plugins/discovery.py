@@ -118,12 +118,13 @@ def discover(path: list[str] | None = None) -> tuple[list[ComponentPlugin], list
         except Exception as error:  # any file of any installed package: unreadable, truncated, of wrong encoding
             problems.append(f"the metadata of {distribution} cannot be read: {type(error).__name__}: {error}")
             continue
+        ours = any(group in KINDS for group, _, _ in lines)
         for group, entry, value in lines:
             kind = KINDS.get(group)
             if kind is not None:
                 found.setdefault((name, kind, entry), ComponentPlugin(kind, entry, value, name, version))
             elif group.startswith("lunar."):
-                problems.append(_unknown_group(name, version, group, entry))
+                problems += _unknown_group(name, version, group, entry, ours)
     return sorted(found.values(), key=lambda c: (c.dist, c.name, c.kind)), problems
 
 
@@ -155,9 +156,10 @@ def _name(distribution: Any) -> str:
     return normalize(name)
 
 
-def _unknown_group(dist: str, version: str, group: str, entry: str) -> str:
+def _unknown_group(dist: str, version: str, group: str, entry: str, ours: bool) -> list[str]:
+    """What to say of a group that does not exist: nothing where the package means another program's ``lunar``."""
     from ..suggest import did_you_mean
 
     guess = did_you_mean(group, GROUPS.values(), limit=1)
     problem = f"{dist} {version} puts {entry!r} into the group {group!r}, which does not exist"
-    return f"{problem}; {guess}" if guess else problem
+    return [f"{problem}; {guess}" if guess else problem] if guess or ours else []

@@ -3,7 +3,10 @@
 - ``LUNAR_DISABLE_PLUGINS="optimizers.adam,dist:foo"``: names may hold ``*``, ``foo/adam`` means the adam of ``foo``.
 - ``LUNAR_DISABLE_PLUGIN_AUTOLOAD=1``: nothing but first-party components and what is registered by hand.
 - ``LUNAR_PLUGIN_STRICT=1``: what would be a warning about a plugin is an error.
-- ``[tool.lunar]`` of the nearest ``pyproject.toml`` that has one, or ``lunar.toml``, upwards of the working directory::
+- The user's own file, ``~/.config/lunar/lunar.toml`` (below ``$XDG_CONFIG_HOME`` or ``%APPDATA%`` where that is set;
+  ``$LUNAR_CONFIG`` names another), which ``lunar plugins disable`` writes.
+- ``[tool.lunar]`` of the nearest ``pyproject.toml`` that has one, or ``lunar.toml``, upwards of the working directory,
+  whose choices go before the user's::
 
     [tool.lunar]                      # lunar.toml: without the prefix tool.lunar
     disable = ["optimizers.adam", "dist:foo"]
@@ -99,9 +102,13 @@ def read_settings(cwd: str | Path | None = None) -> Settings:
     """The settings of the environment and of the nearest configuration file. Raises ConfigError."""
     tokens = [t for t in os.environ.get("LUNAR_DISABLE_PLUGINS", "").split(",") if t.strip()]
     settings = Settings(autoload=not _flag("LUNAR_DISABLE_PLUGIN_AUTOLOAD")).with_rules(tokens, "LUNAR_DISABLE_PLUGINS")
-    file, table = nearest_table(cwd)
-    if file is None:
-        return settings
+    for file, table in (user_table(), nearest_table(cwd)):
+        if file is not None:
+            settings = _with_table(settings, file, table)
+    return settings
+
+
+def _with_table(settings: Settings, file: Path, table: dict[str, Any]) -> Settings:
     for key in table:
         if key not in ("disable", "override"):
             guess = did_you_mean(key, ("disable", "override")) or "there are disable and override"
@@ -112,8 +119,24 @@ def read_settings(cwd: str | Path | None = None) -> Settings:
     disable = table.get("disable", [])
     if not isinstance(disable, list) or not all(isinstance(token, str) for token in disable):
         raise ConfigError(f"{file}: disable must be a list of strings, got {disable!r}")
-    choices = dict(_choices(table.get("override", {}), str(file)))
+    choices = {**settings.choices, **dict(_choices(table.get("override", {}), str(file)))}
     return settings.with_rules(disable, str(file))._replace(choices=choices)
+
+
+def user_file() -> Path:
+    """Where the user's own settings are, whether the file is there or not."""
+    named = os.environ.get("LUNAR_CONFIG")
+    if named:
+        return Path(named)
+    base = os.environ.get("XDG_CONFIG_HOME") or (os.environ.get("APPDATA") if os.name == "nt" else "")
+    return (Path(base) if base else Path(os.path.expanduser("~"), ".config")) / "lunar" / "lunar.toml"
+
+
+def user_table() -> tuple[Path | None, dict[str, Any]]:
+    """The user's file and what it says; ``(None, {})`` where there is none."""
+    file = user_file()
+    text = _text(file)
+    return (None, {}) if text is None else (file, _parse(file, text))
 
 
 def nearest_table(cwd: str | Path | None = None) -> tuple[Path | None, dict[str, Any]]:

@@ -142,8 +142,7 @@ def _halves(x: Any, axis: int, name: str) -> Any:
 
 def glu(x: Any, axis: int = -1) -> Any:
     """``a * sigmoid(b)`` for the halves ``a``, ``b`` of ``x`` along ``axis`` (arXiv:1612.08083)."""
-    a, b = _halves(x, axis, "glu")
-    return a * ops.sigmoid(b)
+    return ops.glu(x, axis)
 
 
 def swiglu(x: Any, axis: int = -1) -> Any:

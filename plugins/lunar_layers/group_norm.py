@@ -6,7 +6,7 @@ import math
 from typing import Any, ClassVar
 
 from lunar_core import ops
-from lunar_core.component import field, hyperparameter_error, in_range, positive
+from lunar_core.component import field, hyperparameter_error, positive
 from lunar_core.contracts.initializer import Initializer
 from lunar_core.contracts.layer import Layer
 from lunar_core.errors import ShapeError
@@ -16,7 +16,7 @@ from lunar_core.op import Spec
 from lunar_core.tensor import Tensor
 from lunar_layers.checks import require_floating
 from lunar_layers.initializers import Ones, Zeros, as_initializer
-from lunar_layers.normalization import make_statistics, track
+from lunar_layers.normalization import ChannelNorm, track
 
 
 class GroupNorm(Layer):
@@ -61,7 +61,7 @@ class GroupNorm(Layer):
         return ops.group_norm(x, self.num_groups, self.weight, self.bias, self.eps)
 
 
-class InstanceNorm(Layer):
+class InstanceNorm(ChannelNorm):
     """``(x - mean) / sqrt(var + eps)``, by mean and biased variance of each channel of each sample.
 
     Shapes: x (N, C, ...) with a sequence, an image or a volume -> y of the same. With ``affine`` the result is
@@ -78,32 +78,17 @@ class InstanceNorm(Layer):
         DTypeError: integer inputs.
     """
 
-    channel_axis: ClassVar[int] = 1  # a Transformer turns its tokens so that features stand there
-
-    num_features: int | None = field(default=None, validator=positive, doc="channels of the input; None learns them")
-    eps: float = field(default=1e-5, validator=positive, doc="added to the variance")
-    momentum: float | None = field(
-        default=0.1, validator=in_range(0, 1), doc="share of the new value in the running statistics; None averages"
-    )
     affine: bool = field(default=False, kw_only=True, doc="learn weight and bias")
     track_running_stats: bool = field(default=False, kw_only=True, doc="keep running statistics for evaluation")
-    weight_init: Initializer = field(factory=Ones, converter=as_initializer, kw_only=True, doc="initializer of weight")
-    bias_init: Initializer = field(factory=Zeros, converter=as_initializer, kw_only=True, doc="initializer of bias")
 
     def input_spec(self) -> Spec | None:
         return None if self.num_features is None else Spec((1, self.num_features, 1), modes.dtype)
 
-    def build(self, x: Any) -> None:
+    def _check(self, x: Any) -> None:
         _check(self, x, self.num_features, 3)
-        size = (x.shape[1],)
-        self.num_features = x.shape[1]
-        self.weight = Parameter(self.weight_init(size)) if self.affine else None  # (C,)
-        self.bias = Parameter(self.bias_init(size)) if self.affine else None  # (C,)
-        if self.track_running_stats:
-            make_statistics(self, size)
 
     def forward(self, x: Any) -> Any:
-        _check(self, x, self.num_features, 3)
+        self._check(x)
         if self.track_running_stats and not self.training:
             return ops.batch_norm_inference(x, self.running_mean, self.running_var, self.weight, self.bias, self.eps)
         count = math.prod(x.shape[2:])

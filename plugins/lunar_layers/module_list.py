@@ -102,7 +102,7 @@ class ModuleList(Listing):
 
 
 class ModuleDict(Layer):
-    """Modules by name that belong to the model; calling it is an error.
+    """Modules by name that belong to the model; calling it is an error, so it has no shapes.
 
     Takes one mapping, or keyword arguments. ``d["key"]``, ``keys``, ``values``, ``items``, ``in``, ``len``, iteration
     over the names, assignment and ``del`` work as on a dict. Parameters are named ``parts.key.weight`` for a ModuleDict

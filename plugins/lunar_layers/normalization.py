@@ -47,10 +47,9 @@ def track(layer: Any, mean: Any, var: Any, correction: float) -> None:
         note_write(running)
 
 
-class BatchNorm(Layer):
-    """Base of batch normalisation of inputs (N, C, ...) with as many axes after the channels as ``ranks`` says."""
+class ChannelNorm(Layer):
+    """Base of norms of inputs (N, C, ...) that scale and shift each channel and may keep running statistics of it."""
 
-    ranks: ClassVar[tuple[int, ...]]
     channel_axis: ClassVar[int] = 1  # a Transformer turns its tokens so that features stand there
 
     num_features: int | None = field(default=None, validator=positive, doc="channels of the input; None learns them")
@@ -63,9 +62,6 @@ class BatchNorm(Layer):
     weight_init: Initializer = field(factory=Ones, converter=as_initializer, kw_only=True, doc="initializer of weight")
     bias_init: Initializer = field(factory=Zeros, converter=as_initializer, kw_only=True, doc="initializer of bias")
 
-    def input_spec(self) -> Spec | None:
-        return None if self.num_features is None else Spec((1, self.num_features, *(1,) * min(self.ranks)), modes.dtype)
-
     def build(self, x: Any) -> None:
         self._check(x)
         size = (x.shape[1],)
@@ -74,6 +70,19 @@ class BatchNorm(Layer):
         self.bias = Parameter(self.bias_init(size)) if self.affine else None  # (C,)
         if self.track_running_stats:
             make_statistics(self, size)
+
+    def _check(self, x: Any) -> None:
+        """Refuse inputs of another dtype, rank or number of channels."""
+        raise NotImplementedError
+
+
+class BatchNorm(ChannelNorm):
+    """Base of batch normalisation of inputs (N, C, ...) with as many axes after the channels as ``ranks`` says."""
+
+    ranks: ClassVar[tuple[int, ...]]
+
+    def input_spec(self) -> Spec | None:
+        return None if self.num_features is None else Spec((1, self.num_features, *(1,) * min(self.ranks)), modes.dtype)
 
     def forward(self, x: Any) -> Any:
         self._check(x)

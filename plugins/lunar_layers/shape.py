@@ -19,14 +19,14 @@ _one_free = Check(
 
 
 class Identity(Layer):
-    """The input itself: what stands where a layer was taken out."""
+    """The input itself, of any shape: what stands where a layer was taken out."""
 
     def forward(self, x: Any) -> Any:
         return x
 
 
 class Lambda(Layer):
-    """A function in the place of a layer: ``function(*inputs)``.
+    """A function in the place of a layer: ``function(*inputs)``, of arrays of whatever shapes it takes.
 
     It has no parameters that the model would know of; a function with weights of its own belongs in a Module. A model
     that holds one has no configuration, because a function is no plain data: ``lc.to_config`` says where it is.

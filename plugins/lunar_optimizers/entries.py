@@ -33,6 +33,11 @@ def evaluated(closure: Callable[[], Any] | None) -> Any:
         return closure()
 
 
+def needs(optimizer: Any) -> str:
+    """What a step of ``optimizer`` needs, as :class:`~lunar_core.contracts.optimizer.BaseOptimizer` says."""
+    return str(getattr(optimizer, "needs", "gradients"))
+
+
 def places(optimizer: Any) -> Iterator[Place]:
     """Every parameter that is trained, with its data and gradient in place; also of wrapped optimizers."""
     if not isinstance(optimizer, Optimizer):

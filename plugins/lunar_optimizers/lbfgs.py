@@ -58,10 +58,13 @@ class LBFGS(Optimizer):
 
     state: ClassVar = {"direction": nothing, "gradient": nothing, "y": _history, "s": _history}
     elementwise = False
+    needs = "closure"
 
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
         if closure is None:
             raise HyperparameterError("LBFGS: step needs a closure", hint="opt.step(closure), see help(LBFGS)")
+        if self.master_weights:
+            raise HyperparameterError("LBFGS keeps no master weights", hint="train in float32 or float64")
         if len(self.groups) > 1:
             raise HyperparameterError(f"LBFGS takes one group of parameters, got {len(self.groups)}")
         values = self.groups[0].values

@@ -43,6 +43,8 @@ class MAML(Wrapper):
     inner_steps: int = field(default=1, validator=positive, doc="steps of gradient descent on a task")
     first_order: bool = field(default=False, doc="leave out the second derivatives")
 
+    needs = "tasks"
+
     def step(self, closure: Iterable[Task] | Any = None) -> Any:
         tasks = list(closure) if isinstance(closure, Iterable) else []
         if not tasks or not all(isinstance(task, (tuple, list)) and len(task) == 2 for task in tasks):

@@ -9,7 +9,7 @@ from lunar_core.autograd import note_write
 from lunar_core.component import field, non_negative
 from lunar_core.errors import HyperparameterError
 
-from .entries import Place, evaluated, ready
+from .entries import Place, evaluated, needs, ready
 from .wrapper import Wrapper
 
 
@@ -30,6 +30,16 @@ class SAM(Wrapper):
 
     rho: float = field(default=0.05, validator=non_negative, doc="distance of the worst place")
     adaptive: bool = field(default=False, doc="measure distance relative to the parameters (ASAM)")
+
+    needs = "closure"
+
+    def __attrs_post_init__(self) -> None:
+        super().__attrs_post_init__()
+        if needs(self.optimizer) != "gradients":
+            raise HyperparameterError(
+                f"SAM wraps optimizers that step by gradients, {type(self.optimizer).__name__} needs a "
+                f"{needs(self.optimizer)}"
+            )
 
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
         if closure is None:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from types import MappingProxyType
 from typing import Any
 
 from lunar_core.autograd import note_write
 from lunar_core.component import field, non_negative
 from lunar_core.contracts.optimizer import Optimizer
 from lunar_core.errors import StateError
+from lunar_core.optimizer_state import MASTER
 
-from .entries import state_of, updated
+from .entries import Place, state_of, updated
 
 
 class ScheduleFree(Optimizer):
@@ -44,6 +46,8 @@ class ScheduleFree(Optimizer):
 
     state = ("z",)
 
+    _trained = MappingProxyType({})  # y, by the parameters' names, while they are x
+
     @staticmethod
     def interpolation(values: Mapping[str, Any]) -> float:
         """beta, from the hyperparameters of a group."""
@@ -70,21 +74,35 @@ class ScheduleFree(Optimizer):
     def eval(self) -> None:
         """Make the parameters the averages x."""
         if not self.averaged:
-            self._move(lambda beta: 1 - 1 / beta)
+            self._trained = {}
+            for place, exact, z in self._moved():
+                self._trained[place.entry.name] = exact.copy()
+                self._put(place, exact, exact + (1 - 1 / self.interpolation(place.group.values)) * (z - exact))
             self.averaged = True
 
     def train(self) -> None:
-        """Make the parameters y again."""
+        """Make the parameters y again, to the last digit what they were."""
         if self.averaged:
-            self._move(lambda beta: 1 - beta)
+            kept, self._trained = self._trained, {}
+            for place, exact, z in self._moved():
+                y = kept.get(place.entry.name)
+                if y is None:
+                    y = exact + (1 - self.interpolation(place.group.values)) * (z - exact)
+                self._put(place, exact, y)
             self.averaged = False
 
-    def _move(self, towards_z: Callable[[float], float]) -> None:
+    def _moved(self) -> Iterator[tuple[Place, Any, Any]]:
+        """What was updated: its place, its values in full precision, and z."""
         for place in updated(self):
-            share = towards_z(self.interpolation(place.group.values))
-            data = place.entry.data
-            data[...] = data + share * (state_of(self, place, "z") - data)
-            note_write(data)
+            exact = state_of(self, place, MASTER) if MASTER in place.buffer.state else place.entry.data
+            yield place, exact, state_of(self, place, "z")
+
+    @staticmethod
+    def _put(place: Place, exact: Any, value: Any) -> None:
+        exact[...] = value
+        if exact is not place.entry.data:
+            place.entry.data[...] = exact
+        note_write(place.entry.data)
 
 
 def blended(p: Any, z: Any, towards: Any, rate: Any, blend: Any, beta: Any) -> tuple[Any, Any]:

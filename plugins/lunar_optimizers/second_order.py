@@ -31,7 +31,7 @@ class SecondOrder(Optimizer):
     this step. Raises HyperparameterError for a step without a closure.
     """
 
-    second_order: ClassVar[bool] = True
+    needs: ClassVar[str] = "loss"
 
     every: int = field(default=1, validator=positive, kw_only=True, doc="steps between two estimates of the Hessian")
     samples: int = field(default=1, validator=positive, kw_only=True, doc="random directions for one estimate")

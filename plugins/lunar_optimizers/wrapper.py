@@ -12,7 +12,7 @@ from lunar_core.contracts.optimizer import BaseOptimizer
 from lunar_core.errors import HyperparameterError, StateError
 from lunar_core.tensor import Tensor
 
-from .entries import Place, places, ready
+from .entries import Place, needs, places, ready
 
 
 class Wrapper(BaseOptimizer):
@@ -38,6 +38,11 @@ class Wrapper(BaseOptimizer):
             )
         self._count = 0
         self._arrays: dict[str, dict[str, Any]] = {}
+
+    @property
+    def needs(self) -> str:  # type: ignore[override]
+        """What the wrapped optimizer needs."""
+        return needs(self.optimizer)
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__") or "optimizer" not in self.__dict__:
@@ -130,7 +135,12 @@ class Averaging(Wrapper):
     averages in place before evaluation.
     """
 
-    _swapped: bool = False
+    _swapped = False
+
+    @property
+    def averaged(self) -> bool:
+        """Whether the averages are in the parameters' place."""
+        return self._swapped
 
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
         if self._swapped:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fnmatch
 from typing import Any
 
 from lunar_core.component import field, non_negative
@@ -10,6 +9,7 @@ from lunar_core.contracts.regularizer import Regularizer
 from lunar_core.dtypes import is_floating
 from lunar_core.errors import HyperparameterError, StateError
 from lunar_core.ops.creation import zeros
+from lunar_core.selecting import fits
 from lunar_core.tensor import Tensor
 
 
@@ -22,7 +22,7 @@ def choose(owner: str, model: Any, patterns: tuple[str, ...], vectors: bool) -> 
     named = dict(model.named_parameters())
     names: set[str] = set()
     for pattern in patterns:
-        hits = [n for n in named if fnmatch.fnmatchcase(n, pattern) or fnmatch.fnmatchcase(n, pattern + ".*")]
+        hits = [n for n in named if fits(n, pattern)]
         if not hits:
             hint = f"names are like {', '.join(list(named)[:4])}" if named else "the model has no parameters"
             raise StateError(f"{owner}: no parameter matches {pattern!r}", hint=hint)

@@ -1,13 +1,14 @@
 """Constraints: weights are brought back to where they belong after each step.
 
-They add nothing to the loss. ``project(model)`` does the work; given to a Trainer among its plugins
-(``plugins=[MaxNorm(3)]``) a constraint does it after every step. A unit is a row of a dense weight or a filter of a
-convolution. Keras' constraints of the same names, whose units are columns because its weights are transposed.
+They add nothing to the loss. ``project(model)`` does the work: the Trainer calls it after every step
+(``regularizers=[MaxNorm(3)]``, or among its plugins), a loop of one's own calls it after ``optimizer.step()``. A unit is
+a row of a dense weight or a filter of a convolution. Keras' constraints of the same names, whose units are columns
+because its weights are transposed.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 from lunar_core import backend
 from lunar_core.autograd import note_write
@@ -16,7 +17,7 @@ from lunar_core.contracts.regularizer import Regularizer
 from lunar_core.errors import HyperparameterError
 from lunar_core.tensor import Tensor
 
-from .choosing import choose, nothing
+from .choosing import choose
 
 EPS = 1e-7  # Keras' backend.epsilon()
 
@@ -24,8 +25,11 @@ EPS = 1e-7  # Keras' backend.epsilon()
 class Constraint(Regularizer):
     """Base of constraints: write ``projected(w)``, raw array -> raw array.
 
-    Chosen are parameters as :class:`~lunar_regularizers.choosing.Weights` says.
+    Chosen are parameters as :class:`~lunar_regularizers.choosing.Weights` says. Adding a constraint to a loss, where it
+    would do nothing, raises HyperparameterError.
     """
+
+    looks_at: ClassVar[str] = "steps"
 
     patterns: tuple[str, ...] = field(default=("*",), kw_only=True, doc="globs over dotted parameter names")
     include_vectors: bool = field(default=False, kw_only=True, doc="count biases and normalisation parameters too")
@@ -48,8 +52,12 @@ class Constraint(Regularizer):
             note_write(w)
 
     def terms(self, model: Any) -> tuple[Tensor, float]:  # type: ignore[override]
-        """Nothing is added to the loss."""
-        return nothing(model), 1.0
+        """A constraint has none."""
+        name = type(self).__name__
+        raise HyperparameterError(
+            f"{name} is a constraint and adds nothing to a loss",
+            hint=f"{name}(...).project(model) after each step, or Trainer(..., regularizers=[{name}(...)])",
+        )
 
     def lunar_after_step(self, ctx: Any) -> None:
         """Hook: project after the step."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fnmatch
 from bisect import bisect_right
 from collections.abc import Mapping
 from typing import Any
@@ -11,6 +10,7 @@ from lunar_core.component import field, non_negative
 from lunar_core.contracts.scheduler import Bound, Scheduler
 from lunar_core.errors import HyperparameterError, StateError
 from lunar_core.module import Module
+from lunar_core.selecting import fits
 
 
 def value_of(scheduler: Scheduler, position: float, base: float, length: float | None) -> float:
@@ -135,7 +135,7 @@ class PerLayer(Scheduler):
     def chosen(self, name: str) -> str | None:
         """The first pattern that matches ``name`` or a module above it."""
         for pattern in self.schedulers:
-            if fnmatch.fnmatchcase(name, pattern) or fnmatch.fnmatchcase(name, pattern + ".*"):
+            if fits(name, pattern):
                 return pattern
         return None
 

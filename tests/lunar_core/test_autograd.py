@@ -1,5 +1,6 @@
 """The graph: gradients, orders, freeing, hooks, accumulation, the write guard."""
 
+import copy
 import gc
 import threading
 import weakref
@@ -269,13 +270,35 @@ def test_writing_to_a_tensor_that_requires_a_gradient_is_refused():
         (x * 2).zero_()
 
 
-def test_a_graph_of_100000_ops_needs_no_recursion():
-    x = leaf([1.0])
-    y = x
-    for _ in range(100_000):
-        y = y + 1.0
-    y.backward()
-    assert x.grad.item() == 1
+def test_a_gradient_lies_in_memory_as_its_tensor_does():
+    array = np.arange(16 * 3 * 20 * 20, dtype=np.float32).reshape(16, 20, 20, 3).transpose(0, 3, 1, 2)  # channels last
+    x = lc.tensor(array, requires_grad=True)
+    assert x.data.strides == array.strides and not np.shares_memory(x.data, array)
+    for loss in (lambda x: (x * x).sum(), lambda x: x.sum(), lambda x: x.exp().sum()):
+        x.grad = None
+        loss(x * 1e-5).backward()
+        assert x.grad.data.strides == array.strides
+    assert copy.deepcopy(x).data.strides == array.strides
+
+
+def test_a_rule_writes_over_a_gradient_only_where_nobody_else_sees_it():
+    array = np.linspace(-1, 1, 40_000, dtype=np.float32)  # more than one chunk
+    seed = np.full(array.shape, 2.0, np.float32)
+    x = leaf(array)
+    seen = []
+    y = x.relu()
+    y.register_hook(seen.append)
+    y.backward(lc.Tensor(seed))
+    assert (seed == 2).all() and (seen[0].data == 2).all()
+    np.testing.assert_array_equal(x.grad.data, np.where(array > 0, 2, 0))
+    x.grad = None
+    z = (x * 3).relu()
+    (z.relu() + z).sum().backward()  # one gradient goes two ways
+    np.testing.assert_array_equal(x.grad.data, np.where(array > 0, 6, 0))
+    inner = x * 1.0
+    first, second = lc.grad((inner.relu() * 5).sum(), [inner, x])
+    np.testing.assert_array_equal(first.data, np.where(array > 0, 5, 0))
+    np.testing.assert_array_equal(second.data, first.data)
 
 
 def test_a_leaf_buffer_collects_the_gradient_in_place():

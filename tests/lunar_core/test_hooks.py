@@ -557,8 +557,8 @@ def test_the_bill_counts_calls_and_time_only_while_timing_is_on():
 
 
 def test_a_reserved_hook_is_announced_as_not_fired():
-    with pytest.warns(PluginWarning, match="does not fire lunar_op_backward_pre"):
-        Bus([plugin("eager", lunar_op_backward_pre=lambda self: None)])
+    with pytest.warns(PluginWarning, match="does not fire lunar_before_allreduce"):
+        Bus([plugin("eager", lunar_before_allreduce=lambda self: None)])
 
 
 def test_the_generated_function_shows_its_source_in_a_traceback():
@@ -568,3 +568,50 @@ def test_the_generated_function_shows_its_source_in_a_traceback():
         Bus([fails("bad")]).after_step(1)
     except ValueError:
         assert "f0()" in traceback.format_exc()
+
+
+def test_module_and_op_hooks_select_by_path_class_and_name():
+    from lunar_core.module import Module
+
+    class Head(Module):
+        pass
+
+    class Op:
+        def __init__(self, name):
+            self.name = name
+
+    seen = []
+
+    class Watch:
+        band = "reader"
+
+        @hookimpl(select=("encoder.*", Head))
+        def lunar_module_forward_post(self, path):
+            seen.append(path)
+
+        @hookimpl(band="editor", select="mat*")
+        def lunar_op_forward_pre(self, op, inputs):
+            return (*inputs, op.name)
+
+    bus = Bus([Watch()])
+    for module, path in ((Module(), "encoder.0"), (Module(), "decoder.0"), (Head(), "decoder.head")):
+        assert bus.module_forward_post(module, path, (), 7) == 7
+    assert seen == ["encoder.0", "decoder.head"]
+    assert bus.op_forward_pre(Op("matmul"), (1,)) == (1, "matmul")
+    assert bus.op_forward_pre(Op("add"), (1,)) == (1,)
+
+
+def test_what_cannot_be_selected_is_refused():
+    class Wrong:
+        @hookimpl(select="encoder.*")
+        def lunar_after_step(self):
+            pass
+
+    class Class:
+        @hookimpl(select=int)
+        def lunar_op_forward_pre(self):
+            pass
+
+    for bad in (Wrong(), Class()):
+        with pytest.raises(HookError, match="cannot select"):
+            Bus([bad])

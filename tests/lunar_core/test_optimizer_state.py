@@ -140,3 +140,25 @@ def test_something_else_than_a_dict_is_refused():
     _, opt = trained()
     with pytest.raises(StateError, match="got list"):
         opt.load_state_dict([])
+
+
+def test_a_state_from_before_the_first_step_takes_the_moments_away():
+    import lunar_core as lc
+
+    def play(rewind):
+        p = lc.Parameter(np.ones(4))
+        optimizer = lc.optimizers.Adam([p], lr=0.1)
+        optimizer.bind()
+        fresh = optimizer.state_dict()
+        if rewind:
+            p.grad = lc.Tensor(np.full(4, 5.0))
+            optimizer.step()
+            p.data[...] = 1.0
+            optimizer.load_state_dict(fresh)
+        p.grad = lc.Tensor(np.full(4, 0.5))
+        optimizer.step()
+        p.grad = lc.Tensor(np.full(4, -0.25))
+        optimizer.step()
+        return p.data.copy()
+
+    np.testing.assert_array_equal(play(True), play(False))

@@ -146,7 +146,8 @@ def test_a_bad_value_set_later_is_refused_and_changes_nothing():
 
 def test_the_config_holds_the_hyperparameters_and_not_the_parameters():
     opt = Momentum(parameters((3,)), lr=0.2, overrides={"*": {"lr": 0.3}})
-    assert opt.config() == {"overrides": {"*": {"lr": 0.3}}, "lr": 0.2, "beta": 0.9, "decay": 0.0}
+    values = {"overrides": {"*": {"lr": 0.3}}, "lr": 0.2, "beta": 0.9, "decay": 0.0}
+    assert opt.config() == {**values, "no_decay": None, "master_weights": False}
     assert "lr=0.2" in repr(opt) and "Parameter" not in repr(opt)
     again = Momentum.from_config_fields(opt.params, **opt.config())
     assert again.config() == opt.config()

@@ -164,5 +164,5 @@ fft = _importlib.import_module("lunar_core.ops.fft")  # the package's attribute 
 __array_api_version__ = "2024.12"
 e, inf, nan, pi, newaxis = _math.e, _math.inf, _math.nan, _math.pi, None
 
-__all__ = [name for name in dir() if not name.startswith("_")]
+__all__ = [name for name in dir() if name.isidentifier() and not name.startswith("_")]
 __all__ += ["__array_api_version__", "__array_namespace_info__"]

@@ -145,10 +145,7 @@ def asarray(obj: Any, /, *, dtype: Any = None, device: str | None = None, copy: 
         return x.to(device) if moves else x
     if copy is False:
         raise ShapeError(f"asarray: a {type(obj).__name__} cannot become an array without a copy", hint="copy=None")
-    x = tensor(obj, dtype, device)
-    if dtype is None and x.dtype == complex128:
-        x = x.astype(np.result_type(modes.dtype, complex64))
-    return x
+    return tensor(obj, dtype, device)
 
 
 # -- what there is -----------------------------------------------------------------------------------------------------

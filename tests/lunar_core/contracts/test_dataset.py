@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lunar_core.contracts.dataset import ArrayDataset, Dataset, Subset
+from lunar_core.contracts.dataset import ArrayDataset, Dataset, ExampleDataset, IterableDataset, Subset
 from lunar_core.errors import DataError, HyperparameterError, IndexingError
 
 
@@ -160,3 +160,49 @@ def test_a_subset_is_a_dataset_and_can_be_split_again():
         Subset(data, [20])
     with pytest.raises(IndexingError):
         part[4]
+
+
+class Squares(ExampleDataset):
+    """Example i is a vector and a dict that holds its square; the vectors of ``ragged`` ones differ in length."""
+
+    ragged: bool = False
+
+    def __len__(self):
+        return 6
+
+    def example(self, index):
+        assert type(index) is int and 0 <= index < 6
+        return np.full(index if self.ragged else 2, index), {"square": index**2}
+
+
+def test_examples_that_are_read_one_by_one_are_stacked():
+    data = Squares()
+    x, y = data[-1]
+    assert x.tolist() == [5, 5] and y == {"square": 25}
+    for index in ([4, -6], np.array([4, 0]), slice(4, None, -4), np.array([True, False, False, False, True, False])):
+        x, y = data[index]
+        assert sorted(x[:, 0].tolist()) == [0, 4] and sorted(y["square"].tolist()) == [0, 16]
+    assert data.arrays()[0].shape == (6, 2) and len(list(data)) == 6
+    assert Subset(data, [3, 2])[:][1]["square"].tolist() == [9, 4]
+    with pytest.raises(IndexingError):
+        data[6]
+    with pytest.raises(DataError, match="Pad"):
+        Squares(ragged=True)[:]
+
+
+def test_targets_are_the_last_field_and_follow_a_subset():
+    data = Labelled([3, 1, 4, 1, 5])
+    assert data.targets().tolist() == [3, 1, 4, 1, 5]
+    assert Subset(data, [4, 0]).targets().tolist() == [5, 3]
+
+
+def test_a_stream_is_begun_anew_by_each_pass():
+    class Stream(IterableDataset):
+        def __iter__(self):
+            return iter([1, 2])
+
+    stream = Stream()
+    stream.set_epoch(3)
+    assert list(stream) == list(stream) == [1, 2] and not hasattr(stream, "__len__")
+    with pytest.raises(NotImplementedError, match="must define __iter__"):
+        iter(IterableDataset())

@@ -198,3 +198,22 @@ def test_the_repr_shows_what_is_held_once():
     assert repr(Residual(Dense(4), scale=0.5)) == "Residual(scale=0.5) (\n  (body): Dense(out_features=4)\n)"
     assert repr(SharedBlock(Dense(4), 3)) == "SharedBlock(times=3) (\n  (block): Dense(out_features=4)\n)"
     assert repr(Parallel(ReLU())) == "Parallel(merge='concat', axis=1) (\n  (0): ReLU()\n)"
+
+
+def test_lists_insert_and_delete_as_lists_do():
+    first, second, third = Dense(1), Dense(2), Dense(3)
+    for cls in (ModuleList, Sequential):
+        layers = cls(first, third)
+        layers.insert(1, second)
+        assert list(layers) == [first, second, third] and [n for n, _ in layers.named_children()] == ["0", "1", "2"]
+        layers.insert(-10, third)
+        assert layers[0] is third and len(layers) == 4
+        del layers[0]
+        del layers[-1]
+        assert list(layers) == [first, second]
+        del layers[0:1]
+        assert list(layers) == [second]
+        with pytest.raises(IndexingError, match="position 5 is out of range"):
+            del layers[5]
+        with pytest.raises(HyperparameterError, match="must be a module"):
+            layers.insert(0, 3)

@@ -303,3 +303,23 @@ def test_a_wrapper_around_a_hybrid_sees_all_parameters():
     optimizer.step()
     for p, old in zip(model.parameters(), before):
         np.testing.assert_array_equal(p.data, old)
+
+
+def test_a_hybrid_has_a_configuration_that_names_its_optimizers():
+    rules = {"first": {"@optimizer": "muon", "lr": 0.02}, "head": "sgd"}
+    hybrid = Hybrid(Net(), rules, rest={"optimizer": "adam", "lr": 0.1})
+    config = lc.to_config(hybrid)
+    assert config["rules"] == {"first": {"optimizer": "muon", "lr": 0.02}, "head": "sgd"}
+    again = lc.from_config(config, Net())
+    assert [type(part) for part in again.parts] == [type(part) for part in hybrid.parts] == [Muon, SGD, Adam]
+    assert again["first"].lr == 0.02 and lc.to_config(again) == config
+
+
+@pytest.mark.parametrize("cls", [EMA, SWA])
+def test_whether_averages_are_in_place_is_no_hyperparameter(cls):
+    optimizer = cls(SGD(parameters()))
+    assert "swapped" not in optimizer.config() and not optimizer.averaged
+    with pytest.raises(HyperparameterError, match="swapped"):
+        cls(SGD(parameters()), swapped=True)
+    optimizer.eval()
+    assert optimizer.averaged and Lookahead(optimizer).averaged

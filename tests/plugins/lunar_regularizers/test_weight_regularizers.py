@@ -15,7 +15,7 @@ from lunar_core.testing.gradcheck import gradcheck
 from lunar_layers.dense import Dense
 from lunar_layers.sequential import Sequential
 from lunar_optimizers.sgd import SGD
-from lunar_regularizers.constraints import MaxNorm, MinMaxNorm, NonNeg, UnitNorm
+from lunar_regularizers.constraints import Constraint, MaxNorm, MinMaxNorm, NonNeg, UnitNorm
 from lunar_regularizers.drop_connect import DropConnect
 from lunar_regularizers.l2 import L2
 from lunar_regularizers.prior import KLToPrior
@@ -109,7 +109,7 @@ def everything():
 def test_the_configuration_comes_back(name):
     r = everything()[name]
     again = type(r).from_config_fields(**json.loads(json.dumps(lc.to_config(r.config()))))
-    assert repr(again) == repr(r) and r.looks_at == "weights"
+    assert repr(again) == repr(r) and r.looks_at == ("steps" if isinstance(r, Constraint) else "weights")
     type(r)()
     with pytest.raises(HyperparameterError, match="bananas"):
         type(r)(bananas=3)
@@ -194,14 +194,15 @@ def keras(name, w):
 
 
 @pytest.mark.parametrize("name", ["max_norm", "min_max_norm", "non_neg", "unit_norm"])
-def test_a_constraint_projects_as_keras_does_and_costs_nothing(name, net):
+def test_a_constraint_projects_as_keras_does_and_is_no_penalty(name, net):
     constraint = everything()[name]
     before = {n: p.data.copy() for n, p in net.named_parameters()}
     constraint.project(net)
     for key, p in net.named_parameters():
         expected = keras(name, before[key]) if p.ndim > 1 else before[key]
         np.testing.assert_allclose(p.data, expected, rtol=1e-12)
-    assert constraint(net).item() == 0
+    with pytest.raises(HyperparameterError, match=r"adds nothing to a loss\n  .*project\(model\) after each step"):
+        constraint(net)
     again = {n: p.data.copy() for n, p in net.named_parameters()}
     if name != "min_max_norm":
         constraint.project(net)
@@ -228,10 +229,11 @@ def test_what_costs_nothing_costs_nothing_on_the_device(name):
         regularizer = everything()[name]
         detach = regularizer.attach(layer)
         before = device.synchronizations
-        y = layer(lc.Tensor(FakeArray(weights((5, 4)).astype(np.float32)))).sum() + regularizer(layer)
+        y = layer(lc.Tensor(FakeArray(weights((5, 4)).astype(np.float32)))).sum()
+        if regularizer.looks_at != "steps":
+            y = y + regularizer(layer)
         y.backward()
-        if hasattr(regularizer, "project"):
-            regularizer.project(layer)
+        regularizer.project(layer)
         assert device.synchronizations == before
         detach()
 
