@@ -2,9 +2,10 @@
 
     OMP_NUM_THREADS=1 python benchmarks/loader.py [--workers 2] [--rounds 5]
 
-``arrays``: batches of 64 out of images in memory, shuffled. ``examples``: the same through a data set that gives one image
-at a time. ``augmented``: with a random crop and flip of each image in NumPy, 3 x 224 x 224 to 3 x 192 x 192. A ratio is our time over
-PyTorch's: below 1 is faster. Both sides deliver tensors of the same bytes per batch; PyTorch's draws are its own.
+``arrays``: batches of 64 out of images in memory, shuffled. ``examples``: the same through a data set that gives one
+image at a time. ``augmented``: with a random crop and flip of each image in NumPy, 3 x 224 x 224 to 3 x 192 x 192. A
+ratio is our time over PyTorch's: below 1 is faster. Both sides deliver tensors of the same size per batch; the draws of
+each are its own.
 """
 
 from __future__ import annotations
@@ -93,10 +94,14 @@ def main() -> None:
     for workers in dict.fromkeys((0, options.workers)):
         extra = {"num_workers": workers, "persistent_workers": workers > 0}
         with Loader((small, labels), 64, shuffle=True, workers=workers) as mine:
-            compare(f"arrays, {workers} workers", mine, DataLoader(tensors, 64, shuffle=True, **extra), options.rounds, 100)
+            compare(
+                f"arrays, {workers} workers", mine, DataLoader(tensors, 64, shuffle=True, **extra), options.rounds, 100
+            )
         plain = Images(small, labels)
         with Loader(plain, 64, shuffle=True, workers=workers) as mine:
-            compare(f"examples, {workers} workers", mine, DataLoader(plain, 64, shuffle=True, **extra), options.rounds, 100)
+            compare(
+                f"examples, {workers} workers", mine, DataLoader(plain, 64, shuffle=True, **extra), options.rounds, 100
+            )
         with Loader(Images(large, labels), 64, shuffle=True, transform=crop_and_flip, workers=workers) as mine:
             peer = DataLoader(Images(large, labels, crop_and_flip), 64, shuffle=True, **extra)
             compare(f"augmented, {workers} workers", mine, peer, options.rounds, 8)

@@ -59,7 +59,9 @@ def main() -> None:
         epoch(k, data)
     after = held()
     print(f"after {epochs} epochs of open and close ({time.perf_counter() - started:.0f} s)", after)
-    leaked = {name: after[name] - before[name] for name in before if name != "resident kB" and after[name] > before[name]}
+    leaked = {
+        name: after[name] - before[name] for name in before if name != "resident kB" and after[name] > before[name]
+    }
     print("nothing is left behind" if not leaked else f"LEFT BEHIND: {leaked}")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable
 from typing import Any
 
@@ -9,6 +10,7 @@ import numpy as np
 
 from lunar_core import random as streams
 from lunar_core.hooks import Bus
+from lunar_core.precision import autocast
 
 from .clock import Clock
 
@@ -29,6 +31,9 @@ class Context:
         self.clock = Clock()
         self.stage: str | None = None  #: "train", "eval", "predict" or None between passes
         self.phase: str | None = None  #: what the loop is doing: "fetch", "forward", "backward", "step", ...
+        self.interrupt: Any = None  #: true once a signal asked the run to end, see :mod:`lunar_training.signals`
+        self.scaler: Any = None  #: the LossScaler, or None
+        self.precision: str | None = None  #: what autocast computes in, "bfloat16" or "float16"; None: as it is
         self.rank = 0  #: this process among ``world_size``
         self.world_size = 1
         self.epochs: int | None = None  #: the epoch count at which the run ends
@@ -44,6 +49,10 @@ class Context:
 
         self.bus = Bus(plugins, ctx=self, manager=registry.manager if installed else None, timing=timing)
         return self.bus
+
+    def autocast(self) -> contextlib.AbstractContextManager[Any]:
+        """The block in which the model and the loss run: ``lc.autocast`` under a ``precision``, else an empty one."""
+        return contextlib.nullcontext() if self.precision is None else autocast(self.precision)
 
     @property
     def optimizer(self) -> Any:

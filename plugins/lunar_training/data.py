@@ -13,6 +13,7 @@ from lunar_core import random as streams
 from lunar_core.contracts.dataset import ArrayDataset, Dataset
 from lunar_core.dtypes import is_floating
 from lunar_core.errors import DataError, HookError, IndexingError
+from lunar_core.permutation import shuffled
 from lunar_core.tensor import Tensor, backend_matches
 
 NAMES = ("inputs", "targets", "weights")
@@ -66,11 +67,12 @@ def _on(index: np.ndarray, array: Any) -> Any:
     )
 
 
-def as_source(data: Any, what: str, targets: bool = True) -> ArraySource | DatasetSource:
+def as_source(data: Any, what: str, targets: bool = True) -> ArraySource | DatasetSource | LoaderSource:
     """``data`` as something to take batches from; ``what`` names it in errors ("training data").
 
-    Takes ``(inputs, targets)`` or ``(inputs, targets, weights)`` of arrays, Tensors or lists, or a Dataset. With
-    ``targets=False``, inputs alone will do, and what comes with them is dropped.
+    Takes ``(inputs, targets)`` or ``(inputs, targets, weights)`` of arrays, Tensors or lists, a Dataset, or a loader,
+    which is told by its methods ``batches`` and ``set_epoch``. With ``targets=False``, inputs alone will do, and what comes
+    with them is dropped.
 
     Raises :class:`DataError` when it is empty, when lengths differ, or when it is something else.
     """
@@ -79,7 +81,9 @@ def as_source(data: Any, what: str, targets: bool = True) -> ArraySource | Datas
             raise DataError(
                 f"{what}: expected a dataset of inputs and targets, {type(data).__name__} has {', '.join(data.fields)}"
             )
-        source: ArraySource | DatasetSource = DatasetSource(data)
+        source: ArraySource | DatasetSource | LoaderSource = DatasetSource(data)
+    elif callable(getattr(data, "batches", None)) and callable(getattr(data, "set_epoch", None)):
+        source = LoaderSource(data, what, targets)
     else:
         if not targets and not isinstance(data, tuple):
             data = (data,)
@@ -127,11 +131,16 @@ def _check_weights(weights: Any, what: str) -> None:
         raise DataError(f"{what}: weights must be finite and >= 0")
 
 
-def split_off(source: ArraySource | DatasetSource, fraction: float) -> tuple[Any, Any]:
+def split_off(source: Any, fraction: float) -> tuple[Any, Any]:
     """(training part, validation part): the last ``fraction`` of the examples in an order drawn once from the seed.
 
     The draw is that of (seed, "split", 0), so it does not depend on anything drawn before.
     """
+    if isinstance(source, LoaderSource):
+        raise DataError(
+            f"val={fraction!r}: a loader's examples cannot be divided",
+            hint="divide the data set (lunar_data.splits) and make a loader for each part",
+        )
     n = len(source)
     held_out = round(n * fraction)
     if not 0 < fraction < 1 or not 0 < held_out < n:
@@ -173,6 +182,7 @@ class Loader:
         self.batch_size = batch_size
         self.drop_last = drop_last
         self.order: np.ndarray | None = None
+        self.batch = 0  # where the next pass begins
 
     def __len__(self) -> int:
         n = len(self.source) if self.order is None else len(self.order)
@@ -180,14 +190,89 @@ class Loader:
 
     def __iter__(self) -> Iterator[tuple[Any, ...]]:
         take, order, size = self.source.take, self.order, self.batch_size
-        for i in range(len(self)):
+        first, self.batch = self.batch, 0
+        for i in range(first, len(self)):
             span = slice(i * size, (i + 1) * size)
             yield take(span if order is None else order[span])
 
 
+class LoaderSource:
+    """The examples of a loader that the user made (``lunar_data.Loader``), which decides on batches and order itself."""
+
+    def __init__(self, loader: Any, what: str, targets: bool) -> None:
+        self.loader = loader
+        self.what = what
+        self.least = 2 if targets else 1
+        try:
+            self.examples = loader.examples
+            len(loader)
+        except TypeError as exc:
+            raise DataError(
+                f"{what}: a run has to know how many batches there are, and the data of {loader!r} has no length",
+                hint="give the iterable a __len__",
+            ) from exc
+
+    def __len__(self) -> int:
+        return int(self.examples)
+
+    def targets(self) -> Any:
+        return None
+
+    def take(self, index: Any) -> tuple[Any, ...]:
+        """The first examples of the first batch; for the rest, a loader is walked."""
+        self.loader.set_epoch(0)
+        batches = self.loader.batches()
+        try:
+            return tuple([part[index] for part in self.checked(next(batches))])
+        finally:
+            batches.close()
+
+    def checked(self, batch: Any) -> tuple[Any, ...]:
+        """``batch`` if the loop can use it."""
+        if self.least == 1 and not isinstance(batch, (tuple, list)):
+            batch = (batch,)
+        if not isinstance(batch, (tuple, list)) or not self.least <= len(batch) <= 3:
+            got = f"a {type(batch).__name__}" + (f" of {len(batch)}" if isinstance(batch, (tuple, list, dict)) else "")
+            raise DataError(f"{self.what}: expected batches (inputs, targets) or (inputs, targets, weights), got {got}")
+        return tuple([_as_array(part, f"{self.what}, {name}") for part, name in zip(batch, NAMES)])
+
+
+class Feed:
+    """The batches of a loader that the user made, for the epoch ``epoch`` from ``batch`` on.
+
+    ``order``: indices to take instead of the loader's own, or ``None``.
+    """
+
+    def __init__(self, source: LoaderSource) -> None:
+        self.source = source
+        self.epoch = self.batch = 0
+        self.order: np.ndarray | None = None
+
+    def own_order(self) -> np.ndarray | None:
+        """The indices that the loader takes in ``epoch``; ``None`` for a stream, whose order is its own."""
+        loader = self.source.loader
+        if loader.sampler is None:
+            return None
+        plan = loader.plan(self.epoch)
+        return np.concatenate([plan[b] for b in range(len(plan))])
+
+    def __len__(self) -> int:
+        return len(self.source.loader)
+
+    def __iter__(self) -> Iterator[tuple[Any, ...]]:
+        self.source.loader.set_epoch(self.epoch, self.batch)
+        for batch in self.source.loader.batches(self.order):
+            yield self.source.checked(batch)
+
+
+def loader_of(source: Any, batch_size: int, drop_last: bool = False) -> Loader | Feed:
+    """The batches of ``source``; a loader that the user made gives its own."""
+    return Feed(source) if isinstance(source, LoaderSource) else Loader(source, batch_size, drop_last)
+
+
 def epoch_order(n: int, epoch: int) -> np.ndarray:
     """The permutation of ``n`` examples for ``epoch`` under the current seed; a function of those three alone."""
-    return streams.generator("shuffle", epoch).permutation(n)
+    return shuffled(n, epoch)[:]
 
 
 def check_classes(loss: Any, outputs: Any, targets: Any) -> None:

@@ -18,6 +18,7 @@ from lunar_core.tensor import Tensor
 from .context import Context
 from .data import Placer, loss_terms
 from .loop import Totals
+from .signals import Interrupted
 
 
 @contextlib.contextmanager
@@ -32,10 +33,18 @@ def evaluating(model: Any) -> Iterator[None]:
             module.training = training
 
 
+def switching(optimizers: Any) -> list[Any]:
+    """The optimizers that train other weights than those that are to be judged, such as averages."""
+    return [o for o in optimizers if all(callable(getattr(o, name, None)) for name in ("eval", "train"))]
+
+
 @contextlib.contextmanager
 def averaged(optimizers: Any) -> Iterator[None]:
-    """The weights that are to be judged in place, of optimizers that train others (``eval()`` and ``train()``)."""
-    switched = [o for o in optimizers if all(callable(getattr(o, name, None)) for name in ("eval", "train"))]
+    """The weights that are to be judged in place, of optimizers that train others (``eval()`` and ``train()``).
+
+    Those that have them in place already keep them.
+    """
+    switched = [o for o in switching(optimizers) if not getattr(o, "averaged", False)]
     try:
         for optimizer in switched:
             optimizer.eval()
@@ -60,8 +69,10 @@ def evaluate(
     pairs.open("eval_start", (name,), "eval_end", (name, {}))
     pairs.open("stage_start", ("eval", loader), "stage_end", ("eval", loader))
     try:
-        with no_grad(), evaluating(model), averaged(ctx.optimizers):
+        with no_grad(), evaluating(model), averaged(ctx.optimizers), ctx.autocast():
             for batch in loader:
+                if ctx.interrupt:
+                    raise Interrupted
                 pairs.open("eval_batch_start", (batch,), "eval_batch_end", (batch, None))
                 placed = tuple([placer(part) for part in batch])
                 outputs = forward(ctx, placed[0])
@@ -93,7 +104,7 @@ def predict(ctx: Context, loader: Any, placer: Placer, pairs: Pairs) -> Any:
     pairs.open("stage_start", ("predict", loader), "stage_end", ("predict", loader))
     parts = []
     try:
-        with no_grad(), evaluating(ctx.model), averaged(ctx.optimizers):
+        with no_grad(), evaluating(ctx.model), averaged(ctx.optimizers), ctx.autocast():
             for batch in loader:
                 pairs.open("predict_batch_start", (batch,), "predict_batch_end", (batch, None))
                 outputs = _to_host(forward(ctx, placer(batch[0])))

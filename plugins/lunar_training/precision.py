@@ -33,11 +33,13 @@ class LossScaler:
     - ``minimum``, ``maximum``: bounds of the scale.
 
     Micikevicius et al., Mixed Precision Training (ICLR 2018), arXiv:1710.03740, section 3.2, with the defaults of
-    PyTorch's GradScaler; powers of two change no digit of a gradient. ``good_steps`` counts towards the next raise and
-    ``skipped`` all steps that were left out.
+    PyTorch's GradScaler; powers of two change no digit of a gradient. ``good_steps`` counts towards the next raise,
+    ``skipped`` all steps that were left out and ``bad_steps`` those in a row until now.
 
     Raises HyperparameterError for factors that do not lower, raise or bound the scale.
     """
+
+    _COUNTS = ("good_steps", "bad_steps", "skipped")
 
     def __init__(
         self,
@@ -69,7 +71,9 @@ class LossScaler:
         self.value = min(max(float(scale), self.minimum), self.maximum) if dynamic else float(scale)
         self.good_steps = 0
         self.skipped = 0
-        self._found: dict[int, bool] = {}  # what was unscaled since the last update, and whether it was finite
+        self.bad_steps = 0
+        # What was unscaled since the last update, by id, and whether it was finite. It is held, so that the id stays its.
+        self._found: dict[int, tuple[Any, bool]] = {}
 
     def scale(self, loss: Any) -> Any:
         """``loss`` times the scale, in the graph."""
@@ -82,37 +86,49 @@ class LossScaler:
         optimizers are unscaled one after the other; raises StateError for one that is unscaled twice without an
         :meth:`update`.
         """
-        if id(grads) in self._found:
+        if id(grads) in self._found and self._found[id(grads)][0] is grads:
             raise StateError(
                 "LossScaler.unscale() was called twice for the same gradients", hint="call update() after each step"
             )
-        arrays = _arrays(grads)
+        finite = self.divide(_arrays(grads))
+        self._found[id(grads)] = (grads, finite)
+        return finite
+
+    def divide(self, arrays: Iterable[Any]) -> bool:
+        """Divide raw arrays by the scale, in place; whether all are finite. What it finds is for :meth:`update`."""
+        arrays = list(arrays)
         if self.value != 1.0:
             for array in arrays:
                 array *= array.dtype.type(1.0 / self.value)
                 note_write(array)
-        finite = self._found[id(grads)] = all_finite(arrays)
-        return finite
+        return all_finite(arrays)
 
     def step(self, optimizer: Any) -> bool:
         """``unscale``, if that was not done, and ``optimizer.step()`` if all gradients are finite; whether it stepped."""
-        finite = self._found.get(id(optimizer))
-        if not (self.unscale(optimizer) if finite is None else finite):
+        known, finite = self._found.get(id(optimizer), (None, False))
+        if not (finite if known is optimizer else self.unscale(optimizer)):
             return False
         optimizer.step()
         return True
 
-    def update(self) -> None:
-        """Draw the conclusion from the gradients since the last update: lower, keep or raise the scale."""
+    def update(self, finite: bool | None = None) -> None:
+        """Draw the conclusion from the gradients since the last update: lower, keep or raise the scale.
+
+        ``finite``: what :meth:`divide` found, where that was used in the place of :meth:`unscale`.
+        """
         found, self._found = self._found, {}
-        if not found:
-            return
-        if not all(found.values()):
+        if finite is None:
+            if not found:
+                return
+            finite = all(good for _, good in found.values())
+        if not finite:
             self.skipped += 1
+            self.bad_steps += 1
             self.good_steps = 0
             if self.dynamic:
                 self.value = max(self.value * self.backoff, self.minimum)
             return
+        self.bad_steps = 0
         self.good_steps += 1
         if self.dynamic and self.good_steps >= self.every:
             self.good_steps = 0
@@ -120,17 +136,18 @@ class LossScaler:
 
     def state_dict(self) -> dict[str, Any]:
         """The scale and the counts."""
-        return {"scale": self.value, "good_steps": self.good_steps, "skipped": self.skipped}
+        return {"scale": self.value, **{name: getattr(self, name) for name in self._COUNTS}}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Take over what :meth:`state_dict` gave. Raises StateError for anything else."""
         try:
-            value, good, skipped = float(state["scale"]), int(state["good_steps"]), int(state["skipped"])
+            value, counts = float(state["scale"]), {name: int(state[name]) for name in self._COUNTS}
         except (KeyError, TypeError, ValueError, OverflowError) as exc:
             raise StateError(f"not the state of a LossScaler: {state!r}") from exc
-        if not 0 < value < math.inf or good < 0 or skipped < 0:
+        if not 0 < value < math.inf or min(counts.values()) < 0:
             raise StateError(f"not the state of a LossScaler: {state!r}")
-        self.value, self.good_steps, self.skipped, self._found = value, good, skipped, {}
+        self.value, self._found = value, {}
+        self.__dict__.update(counts)
 
     def __repr__(self) -> str:
         return f"LossScaler({self.value:g}, {'dynamic' if self.dynamic else 'static'}, skipped={self.skipped})"
@@ -168,6 +185,16 @@ def _arrays(grads: Any) -> list[Any]:
         elif item.grad is not None:
             found.append(item.grad.data)
     return found
+
+
+def precision_of(value: Any) -> str | None:
+    """What ``precision`` means, checked: "bfloat16", "float16" or None (float32 and "float32" are as it is)."""
+    if value is None or value == "float32":
+        return None
+    name = getattr(value, "__name__", None) or str(value)
+    if name not in ("bfloat16", "float16"):
+        raise hyperparameter_error("Trainer", "precision", value, '"bfloat16", "float16" or None')
+    return name
 
 
 def scaler_of(value: Any, precision: str | None) -> LossScaler | None:

@@ -11,6 +11,7 @@ from lunar_core.contracts.regularizer import Regularizer
 from lunar_core.errors import HyperparameterError
 from lunar_core.hookdispatch import plugin_name
 from lunar_core.tensor import Tensor
+from lunar_optimizers.hybrid import Hybrid
 
 
 class FunctionLoss(Loss):
@@ -97,8 +98,15 @@ def metrics_of(value: Any) -> dict[str, Metric]:
 
 
 def optimizers_of(value: Any, model: Any) -> list[Any]:
-    """Optimizers from objects, names or configurations, which are made with the model's parameters."""
-    made = [component("optimizer", item, model.parameters()) for item in _list(value)]
+    """Optimizers from objects, names or configurations, which are made with the model's parameters.
+
+    One that stands alone shares the model with those that its ``train_with`` options name.
+    """
+    items = _list(value)
+    if len(items) == 1 and isinstance(items[0], (str, Mapping, type)) and _names_optimizers(model):
+        rest = items[0]
+        items = [Hybrid(model, rest=lambda params: component("optimizer", rest, params))]
+    made = [component("optimizer", item, model.parameters()) for item in items]
     for item in made:
         missing = [name for name in ("step", "zero_grad") if not callable(getattr(item, name, None))]
         if missing:
@@ -108,6 +116,11 @@ def optimizers_of(value: Any, model: Any) -> list[Any]:
                 hint='optimizer="adam"',
             )
     return made
+
+
+def _names_optimizers(model: Any) -> bool:
+    rules = [part._rules for part in model.modules() if part._rules is not None]
+    return any(options.get("optimizer") is not None for own in rules for _, options in own.said)
 
 
 def check_owned(optimizers: Sequence[Any], model: Any) -> None:

@@ -25,13 +25,17 @@ from lunar_core.serialize import atomic_file, save
 
 
 class RunDir:
-    """A directory that belongs to one run. Raises :class:`ConfigError` if another run has been written there."""
+    """A directory that belongs to one run. Raises :class:`ConfigError` if another run has been written there.
 
-    def __init__(self, path: str | os.PathLike[str]) -> None:
+    ``existing`` says that it is this run, which goes on.
+    """
+
+    def __init__(self, path: str | os.PathLike[str], existing: bool = False) -> None:
         self.path = Path(path)
-        if (self.path / "config.json").exists():
+        if not existing and (self.path / "config.json").exists():
             raise ConfigError(
-                f"{os.fspath(path)} already holds a run", hint="choose another directory, or remove that one"
+                f"{os.fspath(path)} already holds a run",
+                hint="choose another directory, remove that one, or go on with it by resume=True",
             )
         try:
             self.path.mkdir(parents=True, exist_ok=True)
@@ -65,11 +69,21 @@ class RunDir:
 
 
 def write_weights(ctx: Any, path: str | os.PathLike[str]) -> str:
-    """Write the state of ``ctx.model`` to ``path`` under the checkpoint hooks; returns the file's sha256 in hex."""
+    """Write the state of ``ctx.model`` to ``path`` under the checkpoint hooks; returns the file's sha256 in hex.
+
+    Where an optimizer trains other weights than those that are to be judged, such as averages, the latter are written.
+    """
+    from .evaluation import averaged
+
+    with averaged(ctx.optimizers):
+        return _write_weights(ctx, path)
+
+
+def _write_weights(ctx: Any, path: str | os.PathLike[str]) -> str:
     bus = ctx.bus
     state = ctx.model.state_dict()
     if bus.checkpoint_collect is not None:
-        state = bus.checkpoint_collect(state)
+        state = bus.checkpoint_collect(state, "weights")
     if bus.before_write is not None:
         bus.before_write(os.fspath(path))
     clock = ctx.clock

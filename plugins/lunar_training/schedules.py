@@ -7,9 +7,8 @@ from typing import Any
 from lunar_core.contracts.scheduler import Scheduler
 from lunar_core.errors import HyperparameterError
 
+from .clock import unit_of
 from .context import Context
-
-UNITS = ("step", "epoch", "sample", "token")
 
 
 def bind_schedulers(ctx: Context, schedulers: list[Any], examples: int) -> None:
@@ -23,11 +22,10 @@ def bind_schedulers(ctx: Context, schedulers: list[Any], examples: int) -> None:
     bound_before = {id(b.scheduler): b for b in ctx.schedulers if hasattr(b, "scheduler")}
     bound = []
     for given in schedulers:
-        unit = getattr(given, "unit", "step")
-        if unit not in UNITS:
-            raise HyperparameterError(
-                f"{given!r}: the clock of a run has no unit {unit!r}", hint=f"units: {', '.join(UNITS)}"
-            )
+        try:
+            unit = unit_of(getattr(given, "unit", "step"))
+        except HyperparameterError as error:
+            raise HyperparameterError(f"{given!r}: {error.message}", hint=error.hint) from None
         scheduler = getattr(given, "scheduler", given)
         if unit in lengths and hasattr(scheduler, "set_length"):
             scheduler.set_length(lengths[unit])

@@ -12,6 +12,10 @@ from typing import Any
 SIGNALS = tuple(s for s in (getattr(signal, "SIGTERM", None), signal.SIGINT) if s is not None)
 
 
+class Interrupted(BaseException):
+    """Unwinds a run that a signal stopped, to where it is committed; never seen outside of ``fit``."""
+
+
 class Stop:
     """Which signal arrived: ``stop.signum``, or ``None``; true once one has."""
 

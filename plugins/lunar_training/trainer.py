@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import time
 from collections.abc import Mapping
 from typing import Any
@@ -11,24 +12,29 @@ import numpy as np
 from lunar_core import random as streams
 from lunar_core.component import hyperparameter_error
 from lunar_core.dtypes import as_dtype, is_floating
-from lunar_core.errors import DataError, HyperparameterError
+from lunar_core.errors import DataError, HyperparameterError, SerializationError
 from lunar_core.hooks import Bus, Pairs
 from lunar_core.modes import modes, no_grad
 from lunar_core.module import Module
 from lunar_core.tensor import Tensor
+from lunar_core.training_options import regularizers_of, schedulers_of
 
-from . import resolve
+from . import resolve, saving
 from .callbacks.history import HistoryRecorder
 from .callbacks.progress import Progress
 from .callbacks.run_directory import RunDirectory
 from .context import Context
-from .data import Loader, Placer, as_source, epoch_order, split_off
+from .custom import custom_loop
+from .data import Feed, Loader, Placer, as_source, epoch_order, loader_of, split_off
 from .enginehooks import engine_hooks
-from .evaluation import evaluate, evaluating, figures, predict
+from .evaluation import evaluate, evaluating, figures, predict, switching
 from .history import History
 from .loop import TrainLoop
+from .precision import precision_of, scaler_of
 from .rundir import describe
 from .schedules import bind_schedulers
+from .signals import Interrupted, deferred
+from .states import put_state
 
 
 class Trainer:
@@ -43,7 +49,7 @@ class Trainer:
       each optimizer step; where it asks for the length of the run, that is all epochs so far and to come.
     - ``metrics``: metrics or names; figures carry the metric's name.
     - ``regularizers``: penalties that are added to the loss of each step; the figure ``loss`` is without them,
-      ``penalty`` is their mean over the steps.
+      ``penalty`` is their mean over the steps. Constraints, such as ``"max_norm"``, are applied after each step.
     - ``plugins``: objects with hooks, for this trainer's runs only; names mean callbacks. Installed hook plugins take
       part anyway, unless ``installed_plugins=False``.
     - ``seed``: calls ``lc.seed`` before the first ``fit``; ``None`` leaves the randomness as it is.
@@ -52,7 +58,19 @@ class Trainer:
       model that is not built yet.
     - ``clip_norm``: largest global L2 norm of the gradients.
     - ``micro_batches``: cut each batch into so many parts, one after the other, for the same step in less memory.
+    - ``precision``: ``"bfloat16"`` or ``"float16"`` runs the model and the loss under ``lc.autocast``: parameters and
+      gradients keep their dtype, products are computed in the low one.
+    - ``loss_scale``: a :class:`~lunar_training.precision.LossScaler`, ``"dynamic"``, or a number that stays. Default:
+      dynamic under ``precision="float16"``, otherwise none. A step whose gradients are not finite is left out.
+    - ``step``: a function of (run, batch) that takes the place of forward, backward and step, for several optimizers in
+      turn, several losses and the like; see :mod:`lunar_training.custom`.
     - ``progress``: mode of the progress display, see :class:`~lunar_training.callbacks.progress.Progress`.
+
+    What the model was told by ``train_with`` (see :class:`~lunar_core.module.Module`) is followed, by optimizers that are
+    made from a name or a configuration and by those made with ``model.parameters()``. Optimizers that need more than
+    gradients (``lbfgs``, ``sam``, ``adahessian``) get the closure that they need. Where an optimizer trains other weights
+    than those to judge (averages, ``schedule_free_sgd``), evaluation, prediction and the files of weights have the latter;
+    after ``fit`` the model has those of training, until ``trainer.optimizer.eval()`` puts the others in their place.
 
     ``history`` holds the figures of all epochs so far and ``context`` what hooks get as ``ctx``.
     """
@@ -73,6 +91,9 @@ class Trainer:
         dtype: Any = None,
         clip_norm: float | None = None,
         micro_batches: int = 1,
+        precision: str | None = None,
+        loss_scale: Any = None,
+        step: Any = None,
         progress: str = "auto",
     ) -> None:
         model = resolve.component("model", model)
@@ -94,12 +115,17 @@ class Trainer:
         self.history = History()
         self.context = Context(model, trainer=self)
         self.context.history = self.history
+        self.context.precision = precision_of(precision)
+        self.context.scaler = scaler_of(loss_scale, self.context.precision)
         self.context.optimizers = resolve.optimizers_of(optimizer, model)
         given = scheduler if isinstance(scheduler, (list, tuple)) else [] if scheduler is None else [scheduler]
         if given and not self.context.optimizers:
             raise HyperparameterError("Trainer: a scheduler needs an optimizer")
         self.schedulers = [resolve.component("scheduler", item) for item in given]
+        self._own_schedules: list[Any] | None = None
+        self.step = step
         self._seeded = False
+        self._pending: Any = None  # the checkpoint that resume() found, until a fit goes on from it
 
     @property
     def model(self) -> Any:
@@ -124,10 +150,14 @@ class Trainer:
         drop_last: bool = False,
         val_batch_size: int | None = None,
         out: Any = None,
+        checkpoint: Any = None,
+        resume: Any = False,
+        max_time: Any = None,
     ) -> History:
         """Train for ``epochs`` more epochs and return the history.
 
-        - ``data``: ``(inputs, targets)`` or ``(inputs, targets, weights)``, or a Dataset.
+        - ``data``: ``(inputs, targets)`` or ``(inputs, targets, weights)``, a Dataset, or a ``lunar_data.Loader``, whose
+          own batches are taken in its own order: ``batch_size``, ``shuffle`` and ``drop_last`` are then not asked.
         - ``val``: the same, evaluated after each epoch; a fraction of ``data`` to hold out; or a dict of names to data,
           whose figures carry the name as a prefix in the place of ``val``.
         - ``shuffle``: take the examples of epoch e in the permutation drawn for (seed, "shuffle", e), whatever else has
@@ -135,12 +165,24 @@ class Trainer:
         - ``drop_last``: leave out a last batch that is not full.
         - ``val_batch_size``: default, the larger of ``batch_size`` and 256. It changes no figure.
         - ``out``: directory to write the run to (:mod:`lunar_training.rundir`); it must not hold another run.
+        - ``checkpoint``: how often to take one, such as ``"1ep"``, ``"500step"`` or ``"10min"``, or a
+          :class:`~lunar_training.checkpoint.Checkpointer`; ``False``: never. By default, where there is an ``out``, after
+          each epoch, but not within 10 s of the last one. They lie in ``out/checkpoints``, the newest two, and are written
+          in the background. The end of the run and a signal take one as well.
+        - ``resume``: ``True`` goes on from the newest checkpoint of ``out`` that is whole, and begins anew where there is
+          none; a path goes on from that one. What follows is bit for bit what would have followed without the
+          interruption, for the same arguments; ``epochs`` counts from where the interrupted ``fit`` began.
+        - ``max_time``: stop after this much of the clock, ``"30min"`` or in another unit, the time before a resumption
+          included. The last epoch may then be cut short; a resumed run goes on within it.
+
+        SIGTERM and SIGINT end the run after the batch at hand: a checkpoint is taken, then SystemExit(143) or
+        KeyboardInterrupt is raised. A second SIGINT is obeyed at once.
 
         Raises :class:`~lunar_core.errors.DataError` for data that cannot be used, before anything is changed, and
         :class:`~lunar_training.errors.DivergenceError` when the loss is lost.
         """
-        if self.loss is None or not self.context.optimizers:
-            missing = "a loss" if self.loss is None else "an optimizer"
+        if (self.loss is None and self.step is None) or not self.context.optimizers:
+            missing = "an optimizer" if self.loss is not None or self.step is not None else "a loss"
             raise HyperparameterError(
                 f"fit() needs {missing}", hint='Trainer(model, loss="cross_entropy", optimizer="adam")'
             )
@@ -155,38 +197,80 @@ class Trainer:
         }
         settings |= {"clip_norm": self.clip_norm, "micro_batches": self.micro_batches, "val_batch_size": val_batch_size}
 
+        checkpointer = saving.checkpointer_of(checkpoint, out)
+        loaded = self._to_resume(resume, checkpointer)
         if self.seed is not None and not self._seeded:
             streams.seed(self.seed)
         self._seeded = True
+        if loaded is not None:
+            loaded.restore_random()  # the split is to be the same
         if fraction is not None:
             source, held["val"] = split_off(source, fraction)
-        extra = [RunDirectory(path=str(out))] if out is not None else []
-        ctx = self.context
+        extra = [RunDirectory(path=str(out), resume=bool(resume))] if out is not None else []
+        with deferred() as stop:
+            saver = saving.Saver(self, checkpointer, stop, max_time, loaded)
+            self._run(extra, source, held, settings, saver)
+        return self.history
+
+    def resume(self, directory: Any) -> Trainer:
+        """Take over the newest whole checkpoint in ``directory``, a run's or a checkpoint's; returns the trainer.
+
+        ``evaluate`` and ``predict`` then use its weights, and the next ``fit`` goes on exactly where it was taken. Raises
+        :class:`~lunar_core.errors.SerializationError` where there is none that can be read.
+        """
+        self._pending = saving.find(directory)
+        if self._pending is None:
+            raise SerializationError(f"there is no checkpoint in {directory}")
+        if self.context.model.built:
+            self._take_over(self._pending)
+        return self
+
+    def _to_resume(self, resume: Any, checkpointer: Any) -> Any:
+        """The checkpoint that a ``fit`` goes on from, or ``None``."""
+        pending, self._pending = self._pending, None
+        if resume is False or resume is None:
+            return pending
+        if resume is not True:
+            return saving.find(resume)
+        if checkpointer is None:
+            raise HyperparameterError("fit(): resume=True does not say from where", hint='fit(..., out="runs/a")')
+        return checkpointer.load()
+
+    def _take_over(self, loaded: Any) -> None:
+        """Weights and optimizers of a checkpoint, for use before the next ``fit``."""
+        put_state(self.context.model, loaded.state.get("model"), str(loaded.path))
+        put_state(self.context.optimizers, loaded.state.get("optimizers"), f"{loaded.path}: optimizers")
+
+    def _run(self, extra: list[Any], source: Any, held: dict[str, Any], settings: dict[str, Any], saver: Any) -> None:
+        """A ``fit`` between the first hook and the last."""
+        ctx, stop, out = self.context, saver.stop, extra or None
         ctx.stop_reason = None
         ctx.run_dir = None
         bus = self._open(extra)
+        ctx.interrupt = stop
         try:
             outcome = ["completed"]
             with bus.pairs() as pairs, engine_hooks(ctx):
                 settings = self._configure(bus, settings, source, out)
                 pairs.open("setup", ("fit",), "teardown", lambda: (outcome[0],))
                 try:
-                    self._fit(pairs, source, held, settings)
+                    self._fit(pairs, source, held, settings, saver)
                     if ctx.stop_reason is not None:
                         outcome[0] = f"stopped: {ctx.stop_reason}"
-                except KeyboardInterrupt:
+                except (KeyboardInterrupt, Interrupted) as exc:
                     outcome[0] = "interrupted"
                     if bus.signal is not None:
-                        import signal
-
-                        bus.signal(signal.SIGINT)
+                        bus.signal(stop.signum or signal.SIGINT)
+                    if isinstance(exc, Interrupted):
+                        raise stop.exception() from None
                     raise
                 except BaseException as exc:
                     outcome[0] = f"error: {type(exc).__name__}: {exc}"
                     raise
         finally:
+            saver.settle()
+            ctx.clock.pause()
             self._close(bus)
-        return self.history
 
     def _configure(self, bus: Bus, settings: dict[str, Any], source: Any, out: Any) -> dict[str, Any]:
         """The settings of the run after ``lunar_configure``, checked; the whole configuration goes to the context."""
@@ -213,7 +297,7 @@ class Trainer:
         _positive("val_batch_size", settings["val_batch_size"])
         return settings
 
-    def _fit(self, pairs: Pairs, source: Any, held: dict[str, Any], settings: dict[str, Any]) -> None:
+    def _fit(self, pairs: Pairs, source: Any, held: dict[str, Any], settings: dict[str, Any], saver: Any) -> None:
         ctx, bus = self.context, self.context.bus
         if settings["drop_last"] and len(source) < settings["batch_size"]:
             raise DataError(
@@ -225,23 +309,42 @@ class Trainer:
             placer = self._placer()
         if bus.configure_optimizers is not None:
             ctx.optimizers = list(bus.configure_optimizers(ctx.optimizers))
-        loader: Any = Loader(source, settings["batch_size"], settings["drop_last"])
-        held_loaders: dict[str, Any] = {n: Loader(s, settings["val_batch_size"]) for n, s in held.items()}
+        loader: Any = loader_of(source, settings["batch_size"], settings["drop_last"])
+        held_loaders: dict[str, Any] = {n: loader_of(s, settings["val_batch_size"]) for n, s in held.items()}
         if bus.configure_loader is not None:
             loader = bus.configure_loader(loader, "train")
             held_loaders = {name: bus.configure_loader(part, "eval") for name, part in held_loaders.items()}
-        loop = TrainLoop(
-            ctx, self.loss, self.metrics, self.regularizers, placer, settings["clip_norm"], settings["micro_batches"]
+        regularizers = [*self.regularizers, *regularizers_of(ctx.model)]
+        loop = (TrainLoop if self.step is None else custom_loop(self.step))(
+            ctx, self.loss, self.metrics, regularizers, placer, settings["clip_norm"], settings["micro_batches"]
         )
         loop.unchecked = source.targets()
-        ctx.epochs = ctx.clock.epoch + settings["epochs"]
-        ctx.steps_per_epoch = len(loader)
-        bind_schedulers(ctx, self.schedulers, len(source))
+        loop.after_batch = saver.after_batch
+        saver.loop = loop
+        ctx.epochs = saver.begin + settings["epochs"]
+        ctx.steps_per_epoch = ctx.clock.batches = len(loader)
+        saver.describe(examples=len(source), batches=len(loader), shuffle=settings["shuffle"])
+        resolve.check_owned(ctx.optimizers, ctx.model)
+        if self._own_schedules is None:
+            self._own_schedules = [bound for optimizer in ctx.optimizers for bound in schedulers_of(optimizer)]
+        bind_schedulers(ctx, [*self.schedulers, *self._own_schedules], len(source))
+        for optimizer in switching(ctx.optimizers):
+            optimizer.train()
+        saver.restore()
 
         pairs.open("fit_start", (), "fit_end", (self.history,))
-        resolve.check_owned(ctx.optimizers, ctx.model)
-        while ctx.clock.epoch < ctx.epochs and not ctx.should_stop:
-            self._epoch(pairs, loop, loader, held_loaders, placer, settings["shuffle"])
+        ctx.clock.start()
+        saver.start()
+        try:
+            while ctx.clock.epoch < ctx.epochs and not ctx.should_stop and not ctx.interrupt:
+                self._epoch(pairs, loop, loader, held_loaders, placer, settings["shuffle"], saver)
+            if ctx.interrupt:
+                raise Interrupted
+        except Interrupted:
+            saver.commit()
+            saver.wait()
+            raise
+        saver.wait()
         if bus.flush is not None:
             bus.flush()
         pairs.close("fit_end", self.history)
@@ -249,22 +352,52 @@ class Trainer:
             bus.report_render(str(ctx.run_dir))
 
     def _epoch(
-        self, pairs: Pairs, loop: TrainLoop, loader: Any, held: dict[str, Any], placer: Placer, shuffle: bool
+        self,
+        pairs: Pairs,
+        loop: TrainLoop,
+        loader: Any,
+        held: dict[str, Any],
+        placer: Placer,
+        shuffle: bool,
+        saver: Any,
     ) -> None:
         ctx, bus, clock = self.context, self.context.bus, self.context.clock
         epoch, started, samples = clock.epoch, time.perf_counter(), clock.sample
+        begun = saver.under_way()
+        if begun is None:
+            saver.restore_random()
         pairs.open("epoch_start", (epoch,), "epoch_end", (epoch, {}))
         if isinstance(loader, Loader):
             order = epoch_order(len(loader.source), epoch) if shuffle else None
             if bus.sampler_order is not None:
                 order = bus.sampler_order(epoch, order if order is not None else np.arange(len(loader.source)))
+            if begun is not None and begun["order"] is not None:
+                order = begun["order"]
             loader.order = order
-        for metric in self.metrics.values():
-            metric.reset()
+        elif isinstance(loader, Feed):
+            loader.epoch, loader.batch, loader.order = epoch, 0, None
+            if bus.sampler_order is not None and (order := loader.own_order()) is not None:
+                loader.order = bus.sampler_order(epoch, order)
+            if begun is not None and begun["order"] is not None:
+                loader.order = begun["order"]
+        if begun is None:
+            for metric in self.metrics.values():
+                metric.reset()
+        else:
+            started, samples = started - begun["seconds"], begun["samples"]
         ctx.model.train()
         ctx.stage = "train"
         pairs.open("stage_start", ("train", loader), "stage_end", ("train", loader))
-        totals = loop.run(loader, pairs)
+        drawn = getattr(loader, "order", None) if bus.sampler_order is not None else None
+        saver.begin_epoch(loader, drawn, started, samples)
+        batches = loader
+        if begun is not None:
+            batches = saving.forwarded(loader, clock.batch, begun["loader"])
+            saver.restore_random()
+        totals = loop.run(batches, pairs, None if begun is None else begun["totals"])
+        if ctx.interrupt:
+            raise Interrupted
+        cut = ctx.should_stop
         pairs.close("stage_end", "train", loader)
         ctx.stage = None
         took = time.perf_counter() - started
@@ -273,7 +406,7 @@ class Trainer:
         if totals.batches:  # none if every batch was skipped, or the run was stopped at once
             metrics["loss"] = totals.mean()
             metrics |= totals.part_means()
-            if self.regularizers:
+            if loop.penalties:
                 metrics["penalty"] = totals.penalty / totals.batches
             metrics |= figures(bus, self.metrics)
         for name, part in held.items():
@@ -281,7 +414,8 @@ class Trainer:
             metrics |= {f"{name}_{key}": value for key, value in found.items()}
             if bus.log is not None:
                 bus.log({"event": "eval", "name": name, "epoch": epoch + 1, "step": clock.step, **found})
-        clock.epoch += 1
+        clock.epoch, clock.batch = clock.epoch + 1, 0
+        saver.end_epoch()
         loop.advance("epoch", metrics)
         metrics = pairs.close("epoch_end", epoch, metrics)
         if bus.log is not None:
@@ -290,6 +424,7 @@ class Trainer:
             bus.log({"event": "epoch", "epoch": epoch + 1, "step": clock.step, **metrics, **times})
         if bus.flush is not None:
             bus.flush()
+        saver.after_epoch(metrics, cut)
 
     # -- evaluate and predict ----------------------------------------------------------------------------------------
 
@@ -308,7 +443,7 @@ class Trainer:
 
     def _evaluate(self, source: Any, batch_size: int, name: str, placer: Placer, pairs: Pairs) -> dict[str, Any]:
         bus = self.context.bus
-        loader: Any = Loader(source, batch_size)
+        loader: Any = loader_of(source, batch_size)
         if bus.configure_loader is not None:
             loader = bus.configure_loader(loader, "eval")
         found = evaluate(self.context, loader, name, self.loss, self.metrics, placer, pairs)
@@ -327,7 +462,7 @@ class Trainer:
 
         def run(pairs: Pairs, placer: Placer) -> Any:
             bus = self.context.bus
-            loader: Any = Loader(source, batch_size)
+            loader: Any = loader_of(source, batch_size)
             if bus.configure_loader is not None:
                 loader = bus.configure_loader(loader, "predict")
             return predict(self.context, loader, placer, pairs)
@@ -363,7 +498,7 @@ class Trainer:
     def _close(self, bus: Bus) -> None:
         bus.close()
         ctx = self.context
-        ctx.bus = ctx.stage = ctx.phase = None
+        ctx.bus = ctx.stage = ctx.phase = ctx.interrupt = None
 
     def _build(self, source: Any) -> Placer:
         """Make the model's parameters exist, on the device; what puts batches where they belong."""
@@ -375,6 +510,8 @@ class Trainer:
                 model(Tensor(Placer(None, self.dtype or modes.dtype)(few[0])))
         if self.device is not None:
             model.to(self.device)
+        if self._pending is not None:
+            self._take_over(self._pending)
         return self._placer()
 
     def _placer(self) -> Placer:

@@ -65,6 +65,7 @@ class Staging:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.files: dict[str, dict[str, Any]] = {}
+        self.digest = ""  # of the manifest, when it is written
 
     @contextlib.contextmanager
     def file(self, name: str) -> Iterator[Any]:
@@ -94,8 +95,8 @@ def transaction(parent: Path, name: str, about: Mapping[str, Any]) -> Iterator[S
     """Write the directory ``parent / name`` as a whole.
 
     The block writes files into the :class:`Staging` that it gets; when it ends without an error, the directory takes its
-    name. ``about`` is plain data that goes into the manifest; the digest of the manifest is put into it under
-    ``"digest"`` when it is written. An error leaves nothing behind.
+    name. ``about`` is plain data that goes into the manifest beside ``files``, ``format`` and ``digest``. An error leaves
+    nothing behind.
 
     Raises:
         SerializationError: the directory cannot be written, or the name is taken.
@@ -108,8 +109,8 @@ def transaction(parent: Path, name: str, about: Mapping[str, Any]) -> Iterator[S
         staging.mkdir()
         stage = Staging(staging)
         yield stage
-        manifest = {**about, "format": FORMAT, "files": stage.files}
-        manifest["digest"] = digest_of(manifest)
+        manifest = json.loads(_canonical({**about, "format": FORMAT, "files": stage.files}))
+        stage.digest = manifest["digest"] = digest_of(manifest)
         with open(staging / MANIFEST, "xb") as file:
             file.write(_canonical(manifest))
             file.flush()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from lunar_core.component import field, non_negative, one_of
@@ -15,6 +16,7 @@ from .monitor import Best
 class Checkpoint(Callback):
     """Writes the weights to ``path`` (safetensors, atomically) after each epoch in which ``monitor`` is best.
 
+    Where an optimizer trains other weights than those to judge (EMA, SWA, schedule-free), the latter are written.
     ``monitor=None`` writes after every epoch. Any plugin may overrule by answering ``lunar_should_save``. A relative
     ``path`` lies in the run directory if there is one. A write that fails ends the run: the checkpoint before it is
     whole.
@@ -31,6 +33,14 @@ class Checkpoint(Callback):
         if stage == "fit":
             self.best = Best("Checkpoint", self.monitor or "", self.mode, self.min_delta)
             self.wanted = False
+
+    def state_dict(self) -> dict[str, Any]:
+        """The best value so far."""
+        return self.best.state_dict()
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Take over what :meth:`state_dict` gave."""
+        self.best.load_state_dict(state)
 
     def lunar_log(self, record: dict[str, Any]) -> None:
         if record["event"] == "epoch":

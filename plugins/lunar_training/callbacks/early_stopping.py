@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
+from lunar_core import backend
 from lunar_core.autograd import note_write
 from lunar_core.component import field, non_negative, one_of, positive
 from lunar_core.contracts.callback import Callback
@@ -32,6 +34,15 @@ class EarlyStopping(Callback):
             self.best = Best("EarlyStopping", self.monitor, self.mode, self.min_delta)
             self.weights: dict[str, Any] | None = None
 
+    def state_dict(self) -> dict[str, Any]:
+        """The best value and, with ``restore_best``, its weights."""
+        return {"best": self.best.state_dict(), "weights": self.weights}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Take over what :meth:`state_dict` gave."""
+        self.best.load_state_dict(state["best"])
+        self.weights = state["weights"]
+
     def lunar_log(self, record: dict[str, Any], ctx: Any) -> None:
         # The record rather than lunar_epoch_end: by then every editor has had its say about the figures.
         if record["event"] != "epoch":
@@ -46,6 +57,9 @@ class EarlyStopping(Callback):
         if self.weights is not None:
             live = ctx.model.state_dict()
             for name, array in self.weights.items():
-                live[name][...] = array
+                like = live[name]
+                if type(array) is not type(like):  # read from a checkpoint, which gives host arrays
+                    array = backend.of(like).from_numpy(array, backend.of(like).device_of(like))
+                like[...] = array
                 note_write(live[name])
             self.weights = None

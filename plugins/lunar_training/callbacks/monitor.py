@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Any
 
 from lunar_core.errors import HyperparameterError
@@ -22,6 +23,14 @@ class Best:
         self.value: float | None = None
         self.epoch: int | None = None
         self.waited = 0
+
+    def state_dict(self) -> dict[str, Any]:
+        """The best value so far and since when."""
+        return {"value": self.value, "epoch": self.epoch, "waited": self.waited}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Take over what :meth:`state_dict` gave."""
+        self.value, self.epoch, self.waited = state["value"], state["epoch"], int(state["waited"])
 
     def improved(self, record: dict[str, Any]) -> bool:
         """Take in an epoch's record; whether its figure is the best by more than ``min_delta``. NaN never is.

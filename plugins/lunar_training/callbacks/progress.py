@@ -58,8 +58,12 @@ class Progress(Callback):
             self.show.eval_batch()
 
     def lunar_log(self, record: dict[str, Any], ctx: Any) -> None:
-        if record["event"] == "epoch" and self.show is not None:
+        if self.show is None:
+            return
+        if record["event"] == "epoch":
             self.show.line(epoch_line(record, ctx.epochs))
+        elif record["event"] == "diagnosis":
+            self.show.line(f"{record['kind'].replace('_', ' ')}: {record['text']}. {record['suggestion']}.")
 
     def lunar_teardown(self, reason: str) -> None:
         if self.show is not None:
@@ -139,8 +143,9 @@ class _Bars(_Lines):
             TextColumn("{task.description:<10}"),
             BarColumn(),
             MofNCompleteColumn(),
+            TextColumn("{task.fields[rate]}"),
             TimeElapsedColumn(),
-            TimeRemainingColumn(),
+            TimeRemainingColumn(elapsed_when_finished=True),
             TextColumn("{task.fields[note]}"),
             console=self.console,
             transient=True,
@@ -149,21 +154,32 @@ class _Bars(_Lines):
         self.evaluated = 0
 
     def begin(self, ctx: Any) -> None:
-        self.epochs = self.bars.add_task("epochs", total=ctx.epochs, completed=ctx.clock.epoch, note="")
-        self.batches = self.bars.add_task("training", total=None, note="")
+        self.epochs = self.bars.add_task("epochs", total=ctx.epochs, completed=ctx.clock.epoch, note="", rate="")
+        self.batches = self.bars.add_task("training", total=None, note="", rate="")
         self.bars.start()
 
     def stage(self, stage: str, total: int | None, ctx: Any) -> None:
         self.evaluated = 0
         name = "training" if stage == "train" else "evaluating"
-        self.bars.reset(self.batches, total=total, description=name, note="")
+        self.bars.reset(self.batches, total=total, description=name, note="", rate="")
+        self.started = time.perf_counter()
+        # A pass that is resumed within an epoch did not do the batches before.
+        self.skipped = getattr(ctx.clock, "batch", 0) if stage == "train" else 0
 
     def batch(self, done: int, loss: float) -> None:
-        self.bars.update(self.batches, completed=done, note=f"loss {figure(loss)}")
+        rate = self.rate(done - self.skipped)
+        self.bars.update(self.batches, completed=done, note=f"loss {figure(loss)}", rate=rate)
 
     def eval_batch(self) -> None:
         self.evaluated += 1
-        self.bars.update(self.batches, completed=self.evaluated)
+        self.bars.update(self.batches, completed=self.evaluated, rate=self.rate(self.evaluated))
+
+    def rate(self, done: int) -> str:
+        """Batches a second of the current pass; seconds a batch where that is the larger."""
+        took = time.perf_counter() - self.started
+        if done < 1 or took <= 0:
+            return ""
+        return f"{done / took:.1f}/s" if done >= took else f"{took / done:.1f} s each"
 
     def line(self, text: str) -> None:
         self.console.print(text, markup=False, soft_wrap=True)

@@ -20,10 +20,11 @@ class RunDirectory(Callback):
     band: ClassVar[str] = "checkpoint"
 
     path: str = field(doc="the directory; it must not hold another run")
+    resume: bool = field(default=False, doc="go on in a directory that holds this run already")
 
     def lunar_setup(self, stage: str, ctx: Any) -> None:
         if stage == "fit" and ctx.run_dir is None:
-            ctx.run_dir = RunDir(self.path)
+            ctx.run_dir = RunDir(self.path, existing=self.resume)
 
     def lunar_fit_start(self, ctx: Any) -> None:
         ctx.run_dir.write_json("config.json", ctx.config)

@@ -6,6 +6,7 @@ import csv
 import hashlib
 import io
 import json
+import re
 
 import numpy as np
 import pytest
@@ -169,7 +170,7 @@ def test_a_run_directory_holds_config_environment_history_and_weights(tmp_path):
     t = trainer(HistoryPlot(), CSVLogger(event="step"), Checkpoint(), seed=3)
     t.fit(regression(), val=regression(), epochs=2, batch_size=16, out=out)
     assert sorted(p.name for p in out.iterdir()) == [
-        "best.safetensors", "config.json", "environment.json", "history.csv", "history.json", "history.png",
+        "best.safetensors", "checkpoints", "config.json", "environment.json", "history.csv", "history.json", "history.png",
         "metrics.csv", "weights.safetensors",
     ]  # fmt: skip
     config = json.loads((out / "config.json").read_text())
@@ -235,6 +236,7 @@ def test_progress_draws_bars_on_a_terminal_and_keeps_the_lines(monkeypatch):
     monkeypatch.setenv("TERM", "xterm")
     text = shown(Terminal())
     assert "\x1b[" in text and "epochs" in text
+    assert re.search(r"\d+\.\d/s", text)  # the rate
     assert text.count("epoch 3/3  loss") == 1
     monkeypatch.setenv("TERM", "dumb")
     assert "\x1b[" not in shown(Terminal())

@@ -88,6 +88,7 @@ def test_every_live_hook_of_a_run_is_fired_by_some_run(tmp_path):
         trainer(spy, plugin(lunar_after_step=lunar_after_step)).fit(data, batch_size=4)
     wrapped = []
     trainer(plugin(lunar_optimizer_step=lambda self, proceed: wrapped.append(proceed()))).fit(data)
+    trainer(spy, model=Deep()).fit(data)  # has a module whose input needs a gradient
     assert live - set(spy.seen) - {"optimizer_step", "checkpoint_restore"} == set()
     assert wrapped == [None]
 
