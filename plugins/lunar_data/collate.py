@@ -69,9 +69,7 @@ class Pad(Stack):
         return collated(examples, self._join, empty)
 
     def __repr__(self) -> str:
-        return (
-            f"Pad({self.value!r}, leaves={self.leaves!r}, mask={self.mask}, multiple={self.multiple}, side={self.side!r})"
-        )
+        return f"Pad({self.value!r}, leaves={self.leaves!r}, mask={self.mask}, multiple={self.multiple}, side={self.side!r})"
 
     def _join(self, arrays: list[np.ndarray], path: tuple[Any, ...], empty: Empty) -> Any:
         leaf = path[0] if path else None

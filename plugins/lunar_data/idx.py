@@ -6,20 +6,17 @@ number of axes), one big-endian 32-bit size per axis, then the values in C order
 
 from __future__ import annotations
 
-import contextlib
 import gzip
 import math
 import os
-import stat
-import zlib
-from collections.abc import Iterator
-from typing import BinaryIO, cast
+from typing import BinaryIO
 
 import numpy as np
 
 from lunar_core.component import field, non_negative, positive
 from lunar_core.contracts.dataset import ArrayDataset, DatasetCard
 from lunar_core.errors import DataError
+from lunar_data.reading import CHUNK, DEFLATE_LIMIT, opened
 
 _DTYPES = {
     0x08: np.dtype("u1"),
@@ -31,8 +28,6 @@ _DTYPES = {
 }
 
 _MAX_AXES = 8
-_DEFLATE_LIMIT = 1032  # deflate cannot expand one byte to more than this
-_CHUNK = 1 << 20
 
 
 class IDX(ArrayDataset):
@@ -59,9 +54,9 @@ class IDX(ArrayDataset):
     scale: bool = field(default=True, doc="divide the pixels of byte images by 255")
 
     def read(self) -> tuple[np.ndarray, ...]:
-        with _opened(self.images) as (file, where):
+        with opened(self.images) as (file, where):
             shape, _ = _read_header(file, where)
-        with _opened(self.labels) as (file, where):
+        with opened(self.labels) as (file, where):
             label_shape, _ = _read_header(file, where)
         if len(shape) not in (3, 4):
             raise DataError(f"{self.images}: images have 3 or 4 axes (N, H, W) or (N, C, H, W), the file has {shape}")
@@ -109,7 +104,7 @@ def read_idx(path: str | os.PathLike[str], offset: int = 0, limit: int | None = 
     Raises:
         DataError: missing, truncated, too long, corrupt or of another format; the message names file and byte.
     """
-    with _opened(path) as (file, where):
+    with opened(path) as (file, where):
         shape, dtype = _read_header(file, where)
         entry = math.prod(shape[1:]) * dtype.itemsize
         first = min(offset, shape[0])
@@ -130,31 +125,6 @@ def read_idx(path: str | os.PathLike[str], offset: int = 0, limit: int | None = 
     return array.astype(dtype.newbyteorder("="), copy=False)
 
 
-@contextlib.contextmanager
-def _opened(path: str | os.PathLike[str]) -> Iterator[tuple[BinaryIO, str]]:
-    """The file, unpacked when its first bytes say gzip, whatever its name says."""
-    where = os.fspath(path)
-    try:
-        if not stat.S_ISREG(os.stat(where).st_mode):
-            raise DataError(f"{where} is not a regular file")
-        with open(where, "rb") as raw:
-            packed = raw.read(2) == b"\x1f\x8b"
-            raw.seek(0)
-            if not packed:
-                yield raw, where
-                return
-            with gzip.GzipFile(fileobj=raw, mode="rb") as unpacked:
-                yield cast(BinaryIO, unpacked), where
-    except FileNotFoundError as error:
-        raise DataError(f"there is no file {where}") from error
-    except EOFError as error:
-        raise DataError(f"{where}: truncated: the compressed data ends at byte {os.path.getsize(where)}") from error
-    except (gzip.BadGzipFile, zlib.error) as error:
-        raise DataError(f"{where}: corrupt gzip data: {error}") from error
-    except OSError as error:
-        raise DataError(f"cannot read {where}: {error.strerror or error}") from error
-
-
 def _read_header(file: BinaryIO, where: str) -> tuple[tuple[int, ...], np.dtype]:
     magic = file.read(4)
     if len(magic) < 4:
@@ -172,7 +142,7 @@ def _read_header(file: BinaryIO, where: str) -> tuple[tuple[int, ...], np.dtype]
     shape = tuple(int(n) for n in np.frombuffer(sizes, ">u4"))
     expected = 4 + 4 * axes + math.prod(shape) * dtype.itemsize
     if isinstance(file, gzip.GzipFile):
-        most = os.path.getsize(where) * _DEFLATE_LIMIT
+        most = os.path.getsize(where) * DEFLATE_LIMIT
         if expected > most:
             raise DataError(
                 f"{where}: truncated or corrupt: bytes 4 to {4 + 4 * axes} announce shape {shape}, {expected} bytes; "
@@ -192,7 +162,7 @@ def _read_into(file: BinaryIO, array: np.ndarray, start: int, where: str) -> Non
     view = array.reshape(-1).view(np.uint8)
     done = 0
     while done < view.size:
-        got = file.readinto(view[done : done + _CHUNK].data)  # type: ignore[attr-defined]
+        got = file.readinto(view[done : done + CHUNK].data)  # type: ignore[attr-defined]
         if not got:
             raise DataError(f"{where}: truncated: the contents end at byte {start + done}, not at {start + view.size}")
         done += got
@@ -201,7 +171,7 @@ def _read_into(file: BinaryIO, array: np.ndarray, start: int, where: str) -> Non
 def _skip(file: BinaryIO, count: int, start: int, where: str) -> None:
     done = 0
     while done < count:
-        got = len(file.read(min(_CHUNK, count - done)))
+        got = len(file.read(min(CHUNK, count - done)))
         if not got:
             raise DataError(f"{where}: truncated: the contents end at byte {start + done}, not at {start + count}")
         done += got
