@@ -60,8 +60,8 @@ cross_entropy ops.cross_entropy(x, lc.tensor([0, 2]))
 ctc_loss ops.ctc_loss(ops.log_softmax(lc.zeros((4, 1, 3)), -1), lc.tensor([[1, 2]]), lc.tensor([4]), lc.tensor([2]))
 eigvalsh ops.eigvalsh(a)
 svdvals ops.svdvals(a)
-draw_mask ops.draw_mask((2, 3), 0.5).shape
-dropout ops.dropout(x, 0.5).shape
+draw_mask ops.draw_mask(v, 0.5, lc.random.stream("dropout").next())[1]
+dropout ops.dropout(x, 0.5, lc.random.stream("dropout").next()).shape
 lerp ops.lerp(v, 0 * v, 0.5)
 fft ops.fft(v)
 fft2 ops.fft2(a)
@@ -86,7 +86,7 @@ affine_grid ops.affine_grid(lc.tensor([[[1., 0., 0.], [0., 1., 0.]]]), (1, 1, 2,
 grid_sample ops.grid_sample(image, lc.zeros((1, 1, 1, 2)))
 group_norm ops.group_norm(image.reshape(1, 2, 8), 2).shape
 instance_norm ops.instance_norm(x[None])
-embedding ops.embedding(x, lc.tensor([1, 0, 1]))
+embedding ops.embedding(lc.tensor([1, 0, 1]), x)
 getitem ops.getitem(x, index=(0, slice(1, 3)))
 one_hot ops.one_hot(lc.tensor([0, 2]), 3)
 lstsq ops.lstsq(a, v[:2, None])
@@ -187,8 +187,12 @@ meshgrid ops.meshgrid(v[:2], v[:2])
 tile ops.tile(v, 2)
 tril ops.tril(x)
 triu ops.triu(x)
-gru_cell ops.gru_cell(x, lc.zeros((2, 4)), lc.ones((12, 3)), lc.ones((12, 4))).shape
-rnn_cell ops.rnn_cell(x, lc.zeros((2, 4)), lc.ones((4, 3)), lc.ones((4, 4))).shape
+gru_cell ops.gru_cell(x, None, (lc.ones((12, 3)), lc.ones((12, 4))))
+rnn_cell ops.rnn_cell(x, None, (lc.ones((4, 3)), lc.ones((4, 4))))
+gru ops.gru(x[None], None, (lc.ones((12, 3)), lc.ones((12, 4))))[0].shape
+lstm ops.lstm(x[None], None, None, (lc.ones((16, 3)), lc.ones((16, 4))))[0].shape
+lstm_cell ops.lstm_cell(x, None, None, (lc.ones((16, 3)), lc.ones((16, 4))))
+rnn ops.rnn(x[None], None, (lc.ones((4, 3)), lc.ones((4, 4))))[0].shape
 count_nonzero ops.count_nonzero(v > 1)
 norm ops.norm(v)
 std ops.std(v)

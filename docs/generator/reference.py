@@ -2,7 +2,8 @@
 
 A family is a source file. Each function has its signature, its docstring, an example that was run, and, where an op of that
 name stands behind it, what the op knows of itself. Examples come from the op's sample table, or from :mod:`.ops_examples` where
-the table does not fit the function's own arguments. ``python -m docs.generator.reference`` writes the pages, ``--check`` compares.
+the table does not fit the function's own arguments. ``python -m docs.generator.reference`` writes the pages, ``--check``
+compares.
 """
 
 from __future__ import annotations
@@ -47,8 +48,8 @@ def generate() -> dict[str, str]:
         NOTE,
         "# Functions of arrays: `lunar_core.ops`",
         f"{count} functions in {len(files)} families. Each takes Tensors, raw arrays and numbers; with a Tensor among the inputs "
-        "the result is a Tensor, through which gradients of any order flow, else a raw array. Those that make new tensors stand in "
-        "`lunar_core` itself: `lc.zeros`.",
+        "the result is a Tensor, through which gradients of any order flow, else a raw array. Those that make new tensors "
+        "stand in `lunar_core` itself: `lc.zeros`.",
         f"The examples were run, each after these lines:\n\n```python\n{SETUP}```",
         "\n".join(["| family | | functions |", "|---|---|---|", *rows]),
     ]
@@ -143,7 +144,9 @@ def _facts(op: Op) -> str:
         op.jvp if not callable(op.jvp) else "rule", "forward mode by a rule of its own"
     )
     batch = "`vmap` by a rule" if op.batch else "`vmap` by the general rule"
-    policy = {"low": "low precision", "float32": "float32", "promote": "the widest dtype", None: "as the inputs come"}[op.cast]
+    policy = {"low": "low precision", "float32": "float32", "promote": "the widest dtype", None: "as the inputs come"}[
+        op.cast
+    ]
     rules = [gradient] if op.vjp is None else [gradient, forward]
     return inline(
         f"Op ``{op.name}``: {', '.join([*rules, batch])}; under ``autocast``: {policy}; {len(op.samples())} samples."

@@ -1,16 +1,22 @@
-"""``lunar plugins``: what is installed, from where, and in which state."""
+"""``lunar plugins``: what is installed, from where, in which state; and what to do about it."""
 
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import click
 
+from lunar_cli.commands.doctor import doctor
+
 
 @click.group()
 def plugins() -> None:
-    """Show the plugins that are installed."""
+    """Show, examine, switch off and write plugins."""
+
+
+plugins.add_command(doctor)
 
 
 @plugins.command("list")
@@ -39,96 +45,136 @@ def list_plugins(kind: str | None, as_json: bool) -> None:
 @click.argument("name")
 @click.option("--json", "as_json", is_flag=True, help="A JSON array of objects.")
 def info(name: str, as_json: bool) -> None:
-    """Describe the component NAME and its hyperparameters; imports it.
+    """Describe the component NAME, its hyperparameters and hooks; imports it and no other.
 
     NAME is a registry name (adam), one with its kind (optimizers.adam) or with its distribution (lunar-lion/lion).
     """
-    found = [_describe(record) for record in _matching(name)]
+    from lunar_cli.describe import describe, matching, show
+    from lunar_core.plugins.groups import prefix
+
+    matches = matching(name)
+    found = [describe(match) for match in matches]
     if as_json:
         click.echo(json.dumps(found, indent=2, ensure_ascii=False))
         return
+    if len(matches) > 1:
+        meant = " and ".join(f"{prefix(m.record.kind)}.{m.record.address}" for m in matches)
+        click.echo(f"{name} means {meant}.\n")
     for k, description in enumerate(found):
         if k:
             click.echo()
-        _show(description)
+        show(description)
 
 
-def _matching(name: str) -> list[Any]:
-    """The records that NAME means, of every kind. Raises UnknownNameError when there are none."""
+@plugins.command("disable")
+@click.argument("names", metavar="NAME...", nargs=-1, required=True)
+@click.option("--project", is_flag=True, help="In the configuration of this project rather than in your own.")
+def disable(names: tuple[str, ...], project: bool) -> None:
+    """Switch components off for good: they are not imported any more.
+
+    NAME is optimizers.adam, 'layers.*', dist:some-package, or a bare name that means one component. Written to the list
+    `disable` of your own lunar.toml, or of the project's.
+    """
+    from lunar_core.plugins.editing import project_file, switch_off
+    from lunar_core.plugins.settings import user_file
+
+    file = project_file() if project else user_file()
+    tokens = [_token(name) for name in names]
+    new = switch_off(tokens, file)
+    for token in tokens:
+        click.echo(f"{token} is switched off in {file}" + ("" if token in new else " already"))
+
+
+@plugins.command("enable")
+@click.argument("names", metavar="NAME...", nargs=-1, required=True)
+def enable(names: tuple[str, ...]) -> None:
+    """Switch components on again that `disable` switched off, in your configuration and in the project's."""
+    from lunar_core.errors import ConfigError
+    from lunar_core.plugins.editing import project_file, switch_on
+    from lunar_core.plugins.settings import parse_rule, read_settings, user_file
+
+    tokens = [_token(name) for name in names]
+    found = {}
+    for file in dict.fromkeys((user_file(), project_file())):
+        for token in switch_on(tokens, file):
+            found.setdefault(token, []).append(str(file))
+    left = read_settings().rules
+    for token in tokens:
+        files = found.get(token)
+        rule = parse_rule(token, "enable")
+        still = [r for r in left if (r.kind, r.pattern) == (rule.kind, rule.pattern) or _covers(r, rule)]
+        if still:
+            raise ConfigError(f"{token} stays switched off by {still[0].text!r} in {still[0].source}")
+        if not files:
+            raise ConfigError(f"{token} is not switched off", hint="lunar plugins list shows the status of each")
+        click.echo(f"{token} is switched on again in {' and '.join(files)}")
+
+
+def _covers(rule: Any, asked: Any) -> bool:
+    from fnmatch import fnmatchcase
+
+    return bool(rule.kind) and rule.kind == asked.kind and fnmatchcase(asked.pattern, rule.pattern)
+
+
+def _token(name: str) -> str:
+    """What ``disable`` lists hold for NAME. A bare name has to mean one component."""
+    from lunar_cli.describe import matching
+    from lunar_core.errors import ConfigError, UnknownNameError
+    from lunar_core.plugins.groups import kind_of, prefix
+
+    if name.startswith("dist:") or kind_of(name.removeprefix("lunar.").partition(".")[0]) is not None:
+        return name
+    try:
+        records = [match.record for match in matching(name)]
+    except UnknownNameError as error:
+        raise ConfigError(str(error)) from None
+    tokens = [f"{prefix(r.kind)}.{name if '/' in name else r.name}" for r in records]
+    if len(tokens) > 1:
+        raise ConfigError(f"{name!r} means {len(tokens)} components", hint=f"write one of {', '.join(tokens)}")
+    return tokens[0]
+
+
+@plugins.command("new")
+@click.argument("name")
+@click.option(
+    "--kind", metavar="KIND", help="What it adds: optimizer, layer, loss, callback, model, instrumentation, ..."
+)
+@click.option("--out", type=click.Path(file_okay=False, path_type=Path), metavar="DIR", help="Where; default ./NAME.")
+@click.option("--author", default="", metavar="TEXT", help="For the metadata; default: what git knows.")
+def new(name: str, kind: str | None, out: Path | None, author: str) -> None:
+    """Write a complete package that adds a component: code, entry point, tests, README, CI.
+
+    NAME is that of the distribution, such as lunar-lion. The package installs, passes its tests and takes part in a
+    training run as it is written.
+    """
+    from lunar_cli.scaffold import KINDS, write
     from lunar_core.errors import UnknownNameError
-    from lunar_core.plugins import registry
-    from lunar_core.plugins.groups import kind_of
     from lunar_core.suggest import did_you_mean
 
-    group, dot, rest = name.partition(".")
-    kind = kind_of(group) if dot else None
-    if kind is not None:
-        return [registry.info(kind, rest)]
-    records = registry.components()
-    found = [r for r in records if name in (r.name, r.qualified, r.class_name)]
-    if not found:
-        guess = did_you_mean(name, sorted({r.name for r in records}))
+    if kind is None:
+        raise click.UsageError(f"--kind is missing: one of {', '.join(KINDS)}")
+    if kind not in KINDS:
+        guess = did_you_mean(kind, KINDS)
         raise UnknownNameError(
-            f"no component is named {name!r}" + (f"; {guess}" if guess else ""), hint="lunar plugins list shows all"
+            f"there is no template for {kind!r}" + (f"; {guess}" if guess else ""), hint=f"kinds: {', '.join(KINDS)}"
         )
-    return found
+    made = write(name, kind, out, author)
+    click.echo(f"wrote {made.folder}: {made.kind} {made.entry!r}, class {made.cls}")
+    click.echo(f"  cd {made.folder} && pip install -e . && pytest")
+    click.echo(f"  {made.usage}")
 
 
-def _describe(record: Any) -> dict[str, Any]:
-    from lunar_core.component import Component, field_doc, field_expects, fields
-    from lunar_core.errors import PluginError
-    from lunar_core.plugins import registry
+@plugins.command("stubs")
+@click.option("--out", type=click.Path(file_okay=False, path_type=Path), default=Path("typings"), show_default=True,
+              metavar="DIR", help="Folder for the stub package, which editors and type checkers are to look in.")  # fmt: skip
+def stubs(out: Path) -> None:
+    """Write type stubs of the installed components, so that an editor completes lc.optimizers.Lion.
 
-    problem, doc, parameters = "", "", []
-    try:
-        target = registry.load(record)
-    except PluginError as error:
-        problem = str(error)
-    else:
-        doc = target.help or "" if isinstance(target, click.Command) else (target.__doc__ or "")
-        if isinstance(target, type) and issubclass(target, Component):
-            for field in fields(target):
-                if field.init and field.metadata.get("lunar_config", True):
-                    parameters.append(
-                        {
-                            "name": field.alias,
-                            "default": _default(field),
-                            "expects": field_expects(field),
-                            "doc": field_doc(field),
-                        }
-                    )
-    return record.as_dict() | {"doc": _dedent(doc), "parameters": parameters, "problem": problem}
+    Imports every component. Pyright and Pylance look in `typings` by themselves; mypy with mypy_path = "typings".
+    """
+    from lunar_cli.stubs import write
 
-
-def _default(field: Any) -> str:
-    import attrs
-
-    if field.default is attrs.NOTHING:
-        return "required"
-    if isinstance(field.default, attrs.Factory):  # type: ignore[arg-type]
-        return "made anew" if field.default.takes_self else repr(field.default.factory())
-    return repr(field.default)
-
-
-def _dedent(doc: str) -> str:
-    import inspect
-
-    return inspect.cleandoc(doc)
-
-
-def _show(description: dict[str, Any]) -> None:
-    from lunar_cli.console import table
-
-    click.secho(f"{description['kind']} {description['name']}", bold=True)
-    for key in ("target", "dist", "version", "status"):
-        click.echo(f"  {key:<8} {description[key]}")
-    if description["problem"]:
-        click.echo()
-        click.secho(description["problem"], fg="red")
-    if description["doc"]:
-        click.echo()
-        click.echo(description["doc"])
-    if description["parameters"]:
-        click.echo()
-        columns = ("name", "default", "expects", "doc")
-        table(columns, [[p[c] for c in columns] for p in description["parameters"]], {"name": "cyan"})
+    report = write(out)
+    click.echo(f"wrote {report.folder}: {report.components} components of {report.distributions} distributions")
+    for name, problem in report.left_out:
+        click.echo(f"left out {name}: {problem}", err=True)

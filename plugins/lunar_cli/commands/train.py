@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import time
 from pathlib import Path
 from typing import Any
 
 import click
+
+FIGURES = "test.json"  # the last file that a run writes
 
 
 class _Recipe(click.ParamType):
@@ -55,6 +58,7 @@ class _Train(click.Command):
 @click.option("--seed", type=int, metavar="N", help="Of initial weights, shuffling and dropout; not of the split.")
 @click.option("--weights", metavar="FILE", help="Start from these weights (safetensors).")
 @click.option("--out", metavar="DIR", help="Where to write the run; by default runs/NAME-TIME-SEED.")
+@click.option("--fresh", is_flag=True, help="Begin anew, even if the same run was stopped before its end.")
 def train(
     name: str,
     assignments: tuple[str, ...],
@@ -64,11 +68,13 @@ def train(
     seed: int | None,
     weights: str | None,
     out: str | None,
+    fresh: bool,
 ) -> None:
     """Train as a recipe says: the name of one that is shipped, a .toml file, or the directory of an earlier run.
 
-    Shows the figures of each epoch, evaluates on the test data at the end, and writes configuration, history and
-    weights to the run directory.
+    Shows the figures of each epoch, evaluates on the test data at the end, and writes configuration, history, checkpoints
+    and weights to the run directory. A run that was stopped or killed goes on where its newest checkpoint was taken when
+    the same command is given again: bit for bit as if nothing had happened.
     """
     from lunar_cli import recipe as recipes
 
@@ -78,10 +84,10 @@ def train(
     recipe = recipes.override(
         recipe, [*(f"{key}={value}" for key, value in short.items() if value is not None), *assignments]
     )
-    _run(recipe, weights, out)
+    _run(recipe, weights, out, fresh, Path(name))
 
 
-def _run(recipe: dict[str, Any], weights: str | None, out: str | None) -> None:
+def _run(recipe: dict[str, Any], weights: str | None, out: str | None, fresh: bool, named: Path) -> None:
     import numpy as np
 
     import lunar_core as lc
@@ -93,7 +99,9 @@ def _run(recipe: dict[str, Any], weights: str | None, out: str | None) -> None:
     _rehearse(parts, settings.device)
     if weights is not None:
         model.load_state_dict(lc.load(weights))
-    folder = _run_directory(out, settings)
+    written = _WriteRecipe(recipes.resolved(recipe))
+    stopped = None if fresh or weights is not None else _stopped_run(written.text, out, settings, named)
+    folder = stopped or _run_directory(out, settings)
     trainer = Trainer(
         model,
         parts.loss,
@@ -101,16 +109,31 @@ def _run(recipe: dict[str, Any], weights: str | None, out: str | None) -> None:
         scheduler=parts.scheduler,
         metrics=parts.metrics,
         regularizers=parts.regularizers,
-        plugins=[_WriteRecipe(recipes.resolved(recipe)), *parts.callbacks],
+        plugins=[written, *parts.callbacks],
         device=settings.device,
         clip_norm=settings.clip_norm,
         micro_batches=settings.micro_batches,
     )
     _header(recipe, parts)
+    if stopped is not None:
+        click.echo(f"going on with {folder} (--fresh begins anew)\n")
     started = time.perf_counter()
     # Of a value that overflows the Trainer tells more, and once.
     with np.errstate(all="ignore"):
-        trainer.fit(parts.train, parts.val, epochs=settings.epochs, batch_size=settings.batch_size, out=folder)
+        try:
+            trainer.fit(
+                parts.train,
+                parts.val,
+                epochs=settings.epochs,
+                batch_size=settings.batch_size,
+                out=folder,
+                resume=stopped is not None,
+            )
+        except (SystemExit, KeyboardInterrupt):
+            click.echo(
+                f"stopped after step {trainer.context.clock.step}; the same command goes on from there", err=True
+            )
+            raise
         took = time.perf_counter() - started
         figures = trainer.evaluate(parts.test)
     _write_figures(folder, figures)
@@ -118,22 +141,29 @@ def _run(recipe: dict[str, Any], weights: str | None, out: str | None) -> None:
 
 
 class _WriteRecipe:
-    """A hook plugin that puts the recipe, as it was run, into the run directory when that exists."""
+    """A hook plugin that puts the recipe, as it was run, into the run directory, and holds the directory's lock."""
 
     band = "checkpoint"
 
     def __init__(self, recipe: dict[str, Any]) -> None:
-        self.recipe = recipe
+        from lunar_cli.toml import dumps
+
+        self.text = dumps(recipe)
+        self.held = contextlib.ExitStack()
 
     def __repr__(self) -> str:  # stands in the run's list of plugins
         return "WriteRecipe()"
 
     def lunar_fit_start(self, ctx: Any) -> None:
-        from lunar_cli.toml import dumps
         from lunar_core.serialize import atomic_file
+        from lunar_training.transaction import locked
 
         with atomic_file(ctx.run_dir.file("config.toml")) as file:
-            file.write(dumps(self.recipe).encode())
+            file.write(self.text.encode())
+        self.held.enter_context(locked(ctx.run_dir.path, wait=False))
+
+    def lunar_teardown(self) -> None:
+        self.held.close()
 
 
 def _rehearse(parts: Any, device: str) -> None:
@@ -151,12 +181,39 @@ def _rehearse(parts: Any, device: str) -> None:
     parts.model.to(device)
 
 
+def _stopped_run(text: str, out: str | None, settings: Any, named: Path) -> Path | None:
+    """The directory of a run of the same recipe that was stopped before its end and that nobody is working on now.
+
+    Looked for in ``out``, in ``named`` where that is a run's directory, and among those below runs/, the newest first.
+    """
+    from lunar_training.saving import is_run
+    from lunar_training.transaction import locked
+
+    if out is not None:
+        candidates = [Path(out)]
+    else:
+        candidates = [named] if named.is_dir() else []
+        candidates += sorted(Path("runs").glob(f"{_label(settings)}-*-{settings.seed}*"), reverse=True)
+    for folder in candidates:
+        config = folder / "config.toml"
+        if not config.is_file() or (folder / FIGURES).exists() or not is_run(folder):
+            continue
+        if config.read_text("utf-8") == text:
+            with locked(folder, wait=False) as free:
+                if free:
+                    return folder
+    return None
+
+
+def _label(settings: Any) -> str:
+    return re.sub(r"[^\w.-]+", "-", settings.name).strip(".-") or "run"
+
+
 def _run_directory(out: str | None, settings: Any) -> Path:
     """The directory asked for, or a new one below runs/. The Trainer refuses one that holds a run."""
     if out is not None:
         return Path(out)
-    name = re.sub(r"[^\w.-]+", "-", settings.name).strip(".-") or "run"
-    base = Path("runs", f"{name}-{time.strftime('%Y%m%d-%H%M%S')}-{settings.seed}")
+    base = Path("runs", f"{_label(settings)}-{time.strftime('%Y%m%d-%H%M%S')}-{settings.seed}")
     folder, count = base, 1
     while folder.exists():
         count += 1
@@ -169,7 +226,7 @@ def _write_figures(folder: Path, figures: dict[str, Any]) -> None:
 
     from lunar_core.serialize import atomic_file
 
-    with atomic_file(folder / "test.json") as file:
+    with atomic_file(folder / FIGURES) as file:
         file.write((json.dumps(figures, indent=1) + "\n").encode())
 
 

@@ -20,12 +20,12 @@ from torch.utils._pytree import tree_flatten, tree_map, tree_unflatten
 import lunar_core as lc
 from lunar_core.errors import DTypeError, LunarError
 
-from . import creating, elementwise, indexing, linear_algebra, neural, reducing, shaping, spectral, windowed
+from . import added, creating, elementwise, indexing, linear_algebra, neural, reducing, shaping, spectral, windowed
 from .spelling import Differs, Leading
 
 FAMILIES = {
     module.__name__.rpartition(".")[2]: module.SPELLINGS
-    for module in (elementwise, shaping, indexing, reducing, linear_algebra, spectral, neural, windowed, creating)
+    for module in (elementwise, shaping, indexing, reducing, linear_algebra, spectral, neural, windowed, creating, added)
 }
 SPELLINGS = {key: spelled for family in FAMILIES.values() for key, spelled in family.items()}
 

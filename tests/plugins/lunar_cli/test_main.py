@@ -65,7 +65,8 @@ def test_completion_offers_commands_and_recipes_and_survives_a_broken_one(regist
         "lunar-broken", {"broken_z": "import nothing_of_that_name"}, {"lunar.commands": {"broken": "broken_z:run"}}
     )
     complete = ShellComplete(cli_module.cli, {"obj": {"debug": False}}, "lunar", "_LUNAR_COMPLETE")
-    assert {item.value for item in complete.get_completions([], "")} == {"train", "plugins", "models", "version"}
+    offered = {item.value for item in complete.get_completions([], "")}
+    assert offered >= {"train", "plugins", "models", "version"} and "broken" not in offered
     assert "digits-cnn" in [item.value for item in complete.get_completions(["train"], "dig")]
 
 
@@ -255,3 +256,14 @@ def test_the_version_is_the_distributions(lunar):
     code, out, _ = lunar("version")
     assert code == 0
     assert version("numpy") in out
+
+
+def test_models_shows_the_layers_of_a_model(lunar):
+    code, out, _ = lunar("models", "mlp", "--input", "1x8x8")
+    assert code == 0
+    assert "layers.0" in out and "4,160" in out and "8,970 trained" in out and "17.79 kFLOPs" in out
+    assert "layers.0" not in lunar("models", "mlp", "--summary", "--input", "1,8,8", "--depth", "0")[1]
+    code, _, err = lunar("models", "mlp", "--summary")
+    assert code == 2 and "give it: --input 3x224x224" in err
+    code, _, err = lunar("models", "mlp", "--input", "8by8")
+    assert code == 2 and "'8by8' is no shape" in err

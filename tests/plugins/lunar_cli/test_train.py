@@ -7,6 +7,7 @@ import importlib.util
 import json
 import pickle
 import re
+import signal
 import struct
 import tomllib
 from pathlib import Path
@@ -15,6 +16,7 @@ import numpy as np
 import pytest
 
 import lunar_core as lc
+from lunar_core.contracts.callback import Callback
 
 SMALL = ["--set", "model=mlp", "--set", "model.hidden=[16]", "--set", "scheduler=none", "--epochs", "2"]
 
@@ -236,3 +238,82 @@ def test_a_run_that_diverges_says_when_and_nothing_else(lunar, recwarn):
     assert "Traceback" not in err
     assert [w for w in recwarn if w.category is RuntimeWarning] == []  # NumPy's, of overflows
     assert re.search(r"epoch 1, batch \d+", err)
+
+
+# -- stopped and resumed -----------------------------------------------------------------------------------------------
+
+
+def _stopping(at):
+    """A callback that sends SIGTERM in batch ``at``."""
+
+    class Stopping(Callback):
+        def lunar_batch_end(self, ctx):
+            if ctx.clock.step == at:
+                signal.raise_signal(signal.SIGTERM)
+
+    return Stopping
+
+
+def test_the_same_command_goes_on_with_a_stopped_run(lunar, registry, monkeypatch):
+    command = ("train", "digits-cnn", *SMALL, "--set", "callbacks=['stopping']", "--seed", "3")
+    registry.register("callback", "stopping", _stopping(10**9))
+    assert lunar(*command)[0] == 0
+    (whole,) = Path("runs").iterdir()
+    expected = lc.load(whole / "weights.safetensors")
+
+    registry.register("callback", "stopping", _stopping(50))
+    with pytest.raises(SystemExit) as caught:
+        lunar(*command)
+    assert caught.value.code == 143
+    (stopped,) = set(Path("runs").iterdir()) - {whole}
+    assert not (stopped / "test.json").exists()
+
+    registry.register("callback", "stopping", _stopping(10**9))
+    code, out, _ = lunar(*command)
+    assert code == 0
+    assert f"going on with {stopped}" in out
+    assert set(Path("runs").iterdir()) == {whole, stopped}
+    found = lc.load(stopped / "weights.safetensors")
+    for name, array in expected.items():
+        np.testing.assert_array_equal(found[name], array)
+    assert figures(stopped) == figures(whole)
+
+    code, out, _ = lunar(*command)  # it is finished: the next one is a new run
+    assert code == 0
+    assert "going on" not in out
+    assert len(list(Path("runs").iterdir())) == 3
+
+
+def test_fresh_begins_anew(lunar, registry):
+    command = ("train", "digits-cnn", *SMALL, "--set", "callbacks=['stopping']")
+    registry.register("callback", "stopping", _stopping(5))
+    with pytest.raises(SystemExit):
+        lunar(*command)
+    registry.register("callback", "stopping", _stopping(10**9))
+    code, out, _ = lunar(*command, "--fresh")
+    assert code == 0
+    assert "going on" not in out
+    assert len(list(Path("runs").iterdir())) == 2
+
+
+def test_another_recipe_does_not_go_on_with_a_stopped_run(lunar, registry):
+    command = ("train", "digits-cnn", *SMALL, "--set", "callbacks=['stopping']", "--out", "run")
+    registry.register("callback", "stopping", _stopping(5))
+    with pytest.raises(SystemExit):
+        lunar(*command)
+    registry.register("callback", "stopping", _stopping(10**9))
+    code, _, err = lunar(*command, "--set", "optimizer.lr=0.001")
+    assert code == 2
+    assert "already holds a run" in err
+    assert lunar(*command)[0] == 0
+
+
+def test_the_directory_of_a_stopped_run_names_it(lunar, registry):
+    command = ("train", "digits-cnn", *SMALL, "--set", "callbacks=['stopping']", "--out", "run")
+    registry.register("callback", "stopping", _stopping(5))
+    with pytest.raises(SystemExit):
+        lunar(*command)
+    registry.register("callback", "stopping", _stopping(10**9))
+    code, out, _ = lunar("train", "run")
+    assert code == 0
+    assert "going on with run" in out
