@@ -74,6 +74,7 @@ class Bus:
         self._disabled: set[int] = set()  # id of the plugin object; the object is kept alive by _own or the manager
         self._told: set[int] = set()
         self._order: dict[str, list[Impl]] = {}
+        self._gone: dict[str, tuple[float, float]] = {}  # the bill of plugins that were removed
         self._watchers: list[Callable[[], None]] = []
         self._seq = 0
         for plugin in plugins:
@@ -97,6 +98,10 @@ class Bus:
         """Take a plugin of this run out again."""
         if all(owner is not plugin for _, owner, _ in self._own):
             raise HookError(f"remove(): {plugin_name(plugin)!r} is not a plugin of this run")
+        for name, owner, impls in self._own:
+            if owner is plugin:
+                calls, seconds = self._gone.get(name, (0.0, 0.0))
+                self._gone[name] = calls + sum(i.calls for i in impls), seconds + sum(i.seconds for i in impls)
         self._own = [entry for entry in self._own if entry[1] is not plugin]
         self._compile()
 
@@ -259,9 +264,11 @@ class Bus:
 
     def bill(self) -> dict[str, dict[str, float]]:
         """``{plugin: {"calls": n, "seconds": s}}`` since timing was switched on, the most expensive first."""
-        total: dict[str, dict[str, float]] = {}
+        total = {name: {"calls": calls, "seconds": seconds} for name, (calls, seconds) in self._gone.items()}
         for name, _, impls in self._global + self._own:
-            total[name] = {"calls": sum(i.calls for i in impls), "seconds": sum(i.seconds for i in impls)}
+            cost = total.setdefault(name, {"calls": 0.0, "seconds": 0.0})
+            cost["calls"] += sum(i.calls for i in impls)
+            cost["seconds"] += sum(i.seconds for i in impls)
         return dict(sorted(total.items(), key=lambda item: -item[1]["seconds"]))
 
     def pairs(self) -> Pairs:

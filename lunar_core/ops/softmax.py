@@ -48,7 +48,13 @@ def rounded(out: Any, x: Any) -> Any:
 
 def row_total(xp: Any, x: Any, axis: int) -> Any:
     """The sum along ``axis``, which stays as an axis of size 1."""
-    if x.size >= 1024 and axis == x.ndim - 1 and x.dtype.char in "fd" and x.shape[axis] <= 4096 and x.flags.c_contiguous:
+    if (
+        x.size >= 1024
+        and axis == x.ndim - 1
+        and x.dtype.char in "fd"
+        and x.shape[axis] <= 4096
+        and x.flags.c_contiguous
+    ):
         return x.dot(xp.ones((x.shape[axis], 1), x.dtype))  # at the memory's speed
     return _add_reduce(x, axis, None, None, True) if xp is np else x.sum(axis=axis, keepdims=True)
 

@@ -74,7 +74,7 @@ class _Reader:
         return struct.unpack("<" + form, self.take(struct.calcsize("<" + form)))[0]
 
     def line(self) -> bytes:
-        end = self.data.find(b"\n", self.at, self.at + 4096)
+        end = self.data.find(b"\n", self.at)
         if end < 0:
             raise self.fail("truncated: a line without an end")
         piece, self.at = self.data[self.at : end], end + 1

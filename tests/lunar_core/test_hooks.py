@@ -615,3 +615,13 @@ def test_what_cannot_be_selected_is_refused():
     for bad in (Wrong(), Class()):
         with pytest.raises(HookError, match="cannot select"):
             Bus([bad])
+
+
+def test_the_bill_of_a_plugin_that_was_removed_stays():
+    bus = Bus(timing=True)
+    for _ in range(2):
+        late = named([], "late")
+        bus.add(late, "late")
+        bus.after_step(1)
+        bus.remove(late)
+    assert bus.bill()["late"]["calls"] == 2 and bus.plugins() == {}

@@ -25,7 +25,18 @@ from .spelling import Differs, Leading
 
 FAMILIES = {
     module.__name__.rpartition(".")[2]: module.SPELLINGS
-    for module in (elementwise, shaping, indexing, reducing, linear_algebra, spectral, neural, windowed, creating, added)
+    for module in (
+        elementwise,
+        shaping,
+        indexing,
+        reducing,
+        linear_algebra,
+        spectral,
+        neural,
+        windowed,
+        creating,
+        added,
+    )
 }
 SPELLINGS = {key: spelled for family in FAMILIES.values() for key, spelled in family.items()}
 

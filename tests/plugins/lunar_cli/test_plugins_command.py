@@ -56,7 +56,13 @@ def test_info_tells_source_state_documentation_and_hyperparameters(lunar):
         assert text in out
     (found,) = json.loads(lunar("plugins", "info", "datasets.digits", "--json")[1])
     assert found["parameters"] == [
-        {"name": "scale", "type": "bool", "default": "True", "expects": "True or False", "doc": "divide the pixels by 16"}
+        {
+            "name": "scale",
+            "type": "bool",
+            "default": "True",
+            "expects": "True or False",
+            "doc": "divide the pixels by 16",
+        }
     ]
     (found,) = json.loads(lunar("plugins", "info", "lunarlearn/idx", "--json")[1])
     assert [p["name"] for p in found["parameters"] if p["default"] == "required"] == ["images", "labels"]

@@ -16,12 +16,12 @@ import lunar_core as lc
 from lunar_core.errors import DataError
 from lunar_data.cifar import CIFAR10, CIFAR100
 from lunar_data.coco import COCO, decode_rle
+from lunar_data.hub import WebDataset
 from lunar_data.images import ImageFolder
 from lunar_data.pickles import read_plain_pickle
 from lunar_data.tables import CSV, NPZ
 from lunar_data.text import TextFile, TokenFile, TranslationPairs, write_tokens
 from lunar_data.tokenizers import ByteTokenizer, CharTokenizer
-from lunar_data.hub import WebDataset
 
 
 def batch(rng: np.random.Generator, n: int = 5) -> tuple[np.ndarray, list[int]]:
@@ -207,7 +207,12 @@ def coco(tmp_path: Path, **changes: object) -> Path:
         "categories": [{"id": 3, "name": "dog"}, {"id": 1, "name": "cat"}],
         "annotations": [
             {"image_id": 7, "category_id": 3, "bbox": [1, 1, 3, 2], "segmentation": [[1, 1, 4, 1, 4, 3, 1, 3]]},
-            {"image_id": 7, "category_id": 1, "bbox": [0, 0, 1, 4], "segmentation": {"size": [4, 6], "counts": [0, 4, 20]}},
+            {
+                "image_id": 7,
+                "category_id": 1,
+                "bbox": [0, 0, 1, 4],
+                "segmentation": {"size": [4, 6], "counts": [0, 4, 20]},
+            },
         ],
     }
     path = tmp_path / "c.json"
@@ -284,7 +289,8 @@ def test_the_small_tables_are_scikit_learn_s(name):
 
 
 @pytest.mark.parametrize(
-    "name", ["iris", "wine", "breast_cancer", "diabetes", "mnist", "fashion_mnist", "kmnist", "emnist", "cifar10", "cifar100"]
+    "name",
+    ["iris", "wine", "breast_cancer", "diabetes", "mnist", "fashion_mnist", "kmnist", "emnist", "cifar10", "cifar100"],
 )
 def test_published_sets_tell_their_card_without_their_files(name, tmp_path):
     card = lc.datasets[name](folder=str(tmp_path), download=False).card

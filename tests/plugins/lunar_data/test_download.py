@@ -101,7 +101,9 @@ def test_an_interrupted_download_goes_on_where_it_stopped(server, tmp_path, kind
     assert Handler.seen == [(f"/{kind}", "bytes=1000-")]
 
 
-@pytest.mark.parametrize("part", [b"y" * 1000, DATA + b"y", b"y" * len(DATA)], ids=["wrong", "too long", "whole but wrong"])
+@pytest.mark.parametrize(
+    "part", [b"y" * 1000, DATA + b"y", b"y" * len(DATA)], ids=["wrong", "too long", "whole but wrong"]
+)
 def test_a_part_that_is_wrong_is_thrown_away(server, tmp_path, part):
     (tmp_path / "a.bin.part").write_bytes(part)
     assert fetch(remote(server, "good"), tmp_path).read_bytes() == DATA

@@ -82,7 +82,10 @@ HOSTILE = {
     "unknown pre-tokenizer": {"model": BPE, "pre_tokenizer": {"type": "Magic"}},
     "unknown normalizer": {"model": BPE, "normalizer": {"type": "Magic"}},
     "unknown decoder": {"model": BPE, "decoder": {"type": "Magic"}},
-    "broken pattern": {"model": BPE, "pre_tokenizer": {"type": "Split", "pattern": {"Regex": "("}, "behavior": "Isolated"}},
+    "broken pattern": {
+        "model": BPE,
+        "pre_tokenizer": {"type": "Split", "pattern": {"Regex": "("}, "behavior": "Isolated"},
+    },
     "broken charsmap": {"model": BPE, "normalizer": {"type": "Precompiled", "precompiled_charsmap": "/////w=="}},
     "broken template": {"model": BPE, "post_processor": {"type": "TemplateProcessing", "single": [{}]}},
     "scores that are infinite": {"model": {"type": "Unigram", "vocab": [["a", float("inf")]]}},
@@ -106,7 +109,9 @@ def test_the_smallest_bpe_file_works(tmp_path):
     assert TokenizerFile(str(path)).encode("abba").ids.tolist() == [2, 1, 0]
 
 
-@pytest.mark.parametrize("data", [b"", b"\x0a", b"\x0a\xff\xff\xff\xff\x0f", b"\x08\x01", b"\xff" * 40, b"<html>"], ids=repr)
+@pytest.mark.parametrize(
+    "data", [b"", b"\x0a", b"\x0a\xff\xff\xff\xff\x0f", b"\x08\x01", b"\xff" * 40, b"<html>"], ids=repr
+)
 def test_a_hostile_sentencepiece_model_is_one_error_that_names_it(data, tmp_path):
     path = tmp_path / "spiece.model"
     path.write_bytes(data)

@@ -48,7 +48,10 @@ def folder(text, tmp_path_factory) -> Path:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_tinyshakespeare_is_encoded_and_decoded_as_by_the_library(kind, folder, text):
-    mine, theirs = TokenizerFile(str(folder / f"{kind}.json")), library.Tokenizer.from_file(str(folder / f"{kind}.json"))
+    mine, theirs = (
+        TokenizerFile(str(folder / f"{kind}.json")),
+        library.Tokenizer.from_file(str(folder / f"{kind}.json")),
+    )
     got, expected = mine.encode(text), theirs.encode(text)
     assert got.ids.tolist() == expected.ids
     assert [tuple(pair) for pair in got.offsets.tolist()] == expected.offsets
@@ -60,7 +63,10 @@ def test_tinyshakespeare_is_encoded_and_decoded_as_by_the_library(kind, folder, 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_odd_text_and_special_tokens_are_treated_as_by_the_library(kind, folder):
-    mine, theirs = TokenizerFile(str(folder / f"{kind}.json")), library.Tokenizer.from_file(str(folder / f"{kind}.json"))
+    mine, theirs = (
+        TokenizerFile(str(folder / f"{kind}.json")),
+        library.Tokenizer.from_file(str(folder / f"{kind}.json")),
+    )
     for odd in ODD:
         got, expected = mine.encode(odd), theirs.encode(odd)
         assert got.ids.tolist() == expected.ids, odd
@@ -73,7 +79,10 @@ def test_odd_text_and_special_tokens_are_treated_as_by_the_library(kind, folder)
 @given(text=st.text(alphabet=st.characters(max_codepoint=0x2FFF, exclude_categories=("Cs", "Cn", "Co"))))
 @pytest.mark.parametrize("kind", KINDS)
 def test_any_text_has_the_library_s_ids(kind, folder, text):
-    mine, theirs = TokenizerFile(str(folder / f"{kind}.json")), library.Tokenizer.from_file(str(folder / f"{kind}.json"))
+    mine, theirs = (
+        TokenizerFile(str(folder / f"{kind}.json")),
+        library.Tokenizer.from_file(str(folder / f"{kind}.json")),
+    )
     assert mine.encode(text).ids.tolist() == theirs.encode(text).ids
 
 

@@ -88,7 +88,9 @@ def test_warping_is_pillow(method):
             getattr(Image.Resampling, method.upper()),
         )
     )
-    np.testing.assert_allclose(resampling.warp(image[None, None], inverse[None], method=method)[0, 0], expected, atol=2e-3)
+    np.testing.assert_allclose(
+        resampling.warp(image[None, None], inverse[None], method=method)[0, 0], expected, atol=2e-3
+    )
 
 
 @pytest.mark.parametrize("degrees", [0.0, 30.0, -77.5, 90.0, 180.0])
