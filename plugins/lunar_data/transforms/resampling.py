@@ -54,7 +54,8 @@ def _weights(size: int, low: float, high: float, out: int, method: str, fixed: b
 def resize(images: np.ndarray, size: tuple[int, int], method: str = "bilinear", box: Box | None = None) -> np.ndarray:
     """Images (..., H, W) resampled to ``size`` (h, w), antialiased; ``box`` is the part to take, x0, y0, x1, y1.
 
-    uint8 images give what ``PIL.Image.resize`` gives for the width and then for the height, computed by Pillow where it is installed (it is faster) and in
+    uint8 images give what ``PIL.Image.resize`` gives for the width and then for the height, computed by Pillow where it
+    is installed (it is faster) and in
     NumPy elsewhere; other integers only by "nearest"; floating ones without rounding in between.
     """
     height, width = images.shape[-2:]
