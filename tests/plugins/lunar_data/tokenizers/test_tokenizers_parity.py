@@ -17,7 +17,9 @@ library = pytest.importorskip("tokenizers")
 
 pytestmark = pytest.mark.parity
 
-TEXT = Path(os.environ.get("LUNAR_TEST_DATA", "/work/shared/data")) / "text" / "tinyshakespeare.txt"
+TEXT = next(
+    Path(os.environ.get("LUNAR_DATA", "no such folder")).rglob("tinyshakespeare.txt"), Path("tinyshakespeare.txt")
+)
 KINDS = ("byte_bpe", "bpe", "wordpiece", "unigram")
 ODD = [
     "Héllo wörld  \n\n  ½ 日本語 ’s don't I'll 123abc __ \u200b \U0001f600 e\u0301 \x1c x",
