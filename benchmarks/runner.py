@@ -152,40 +152,67 @@ def show(row: Row) -> None:
 _GPT2 = [(50257, 768), (1024, 768), *[(768,)] * 2] + 12 * [
     (768,), (768,), (768, 2304), (2304,), (768, 768), (768,), (768,), (768,), (768, 3072), (3072,), (3072, 768), (768,)
 ]  # fmt: skip
-_SETS = {"adamw_10m": [(10_000_000,)], "adamw_124m": _GPT2}
+_SETS = {"10m": [(10_000_000,)], "124m": _GPT2}
+_RULES = {
+    "adamw": ("AdamW", {"lr": 1e-3, "weight_decay": 1e-2}),
+    "sgd": ("SGD", {"lr": 1e-3, "momentum": 0.9}),
+    "lion": ("Lion", {"lr": 1e-4}),
+}
 
 
 def optimizer_rows(options: argparse.Namespace) -> list[Row]:
-    """AdamW alone over ten million parameters, and over those of GPT-2."""
+    """An optimizer alone, over ten million parameters and those of GPT-2: beside PyTorch's foreach, AdamW beside its fused one.
+
+    PyTorch has no Lion; its peer is that of pytorch_optimizer, and the row is left out where that is not installed.
+    """
     import lunar_core as lc
 
     rows = []
-    for name, shapes in _SETS.items():
-        if options.only not in name or options.bfloat16:
-            continue
-        ours, theirs = _our_optimizer(lc, shapes), _their_optimizer(shapes)
-        times = in_turns({"ours": ours, "torch": theirs}, options.rounds, options.cpu)
-        rows.append({"workload": name, "step": "optimizer", **times, "ratio": times["ours"] / times["torch"]})
-        show(rows[-1])
+    for rule, (name, settings) in _RULES.items():
+        for size, shapes in _SETS.items():
+            for way in ("fused", "foreach") if rule == "adamw" else ("foreach",):
+                label = f"{rule}_{size}"
+                theirs = (
+                    None
+                    if options.bfloat16 or options.only not in label
+                    else _their_optimizer(name, way, shapes, settings)
+                )
+                if theirs is None:
+                    continue
+                times = in_turns(
+                    {"ours": _our_optimizer(lc, name, shapes, settings), "torch": theirs}, options.rounds, options.cpu
+                )
+                rows.append({"workload": label, "step": way, **times, "ratio": times["ours"] / times["torch"]})
+                show(rows[-1])
     return rows
 
 
-def _our_optimizer(lc: Any, shapes: list[tuple[int, ...]]) -> Callable[[], object]:
+def _our_optimizer(
+    lc: Any, name: str, shapes: list[tuple[int, ...]], settings: dict[str, float]
+) -> Callable[[], object]:
     parameters = [lc.Parameter(np.full(s, 0.01, np.float32)) for s in shapes]
-    optimizer = lc.optimizers.AdamW(parameters, lr=1e-3, weight_decay=1e-2)
+    optimizer = getattr(lc.optimizers, name)(parameters, **settings)
     optimizer.zero_grad()
     for p in parameters:
         p.node.accumulate(np.full(p.shape, 0.01, np.float32))
     return optimizer.step  # type: ignore[no-any-return]
 
 
-def _their_optimizer(shapes: list[tuple[int, ...]]) -> Callable[[], object]:
+def _their_optimizer(
+    name: str, way: str, shapes: list[tuple[int, ...]], settings: dict[str, float]
+) -> Callable[[], object] | None:
+    import importlib
+
     import torch
 
+    try:
+        cls = getattr(torch.optim, name, None) or getattr(importlib.import_module("pytorch_optimizer"), name)
+    except ImportError:
+        return None
     parameters = [torch.nn.Parameter(torch.full(s, 0.01)) for s in shapes]
     for p in parameters:
         p.grad = torch.full_like(p, 0.01)
-    return torch.optim.AdamW(parameters, lr=1e-3, weight_decay=1e-2, fused=True).step
+    return cls(parameters, **{way: True}, **settings).step  # type: ignore[no-any-return]
 
 
 # -- memory ------------------------------------------------------------------------------------------------------------

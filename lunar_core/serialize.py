@@ -16,6 +16,7 @@ import functools
 import json
 import os
 import stat
+import sys
 from collections.abc import Iterator, Mapping
 from typing import Any, BinaryIO, NamedTuple
 
@@ -57,9 +58,11 @@ def _dtypes() -> dict[str, np.dtype]:
     import ml_dtypes
 
     small = {"BF16": ml_dtypes.bfloat16, "F8_E4M3": ml_dtypes.float8_e4m3fn, "F8_E5M2": ml_dtypes.float8_e5m2}
-    return {code: np.dtype(name).newbyteorder("<") for code, name in _NUMPY_NAMES.items()} | {
-        code: np.dtype(scalar) for code, scalar in small.items()
-    }
+    # NumPy's own object on little-endian machines: newbyteorder() gives an equal one that `is` another
+    little = sys.byteorder == "little"
+    return {
+        code: np.dtype(name) if little else np.dtype(name).newbyteorder("<") for code, name in _NUMPY_NAMES.items()
+    } | {code: np.dtype(scalar) for code, scalar in small.items()}
 
 
 @functools.cache

@@ -256,7 +256,7 @@ def conv2d(x: Any, w: Any, bias: Any, stride: Any, padding: Any, dilation: Any, 
     """The op ``conv2d`` in float32 and bfloat16."""
     dtype = x.dtype
     code = code_of(dtype)
-    if code is None or w.dtype is not dtype or not (bias is None or bias.dtype is dtype):
+    if code is None or w.dtype != dtype or not (bias is None or bias.dtype == dtype):
         return NotImplemented
     bias_strides = None if bias is None else bias.strides
     key = (code, x.shape, x.strides, w.shape, w.strides, bias_strides, stride, padding, dilation, groups)
@@ -269,7 +269,7 @@ def conv2d(x: Any, w: Any, bias: Any, stride: Any, padding: Any, dilation: Any, 
 def conv2d_input_grad(g: Any, w: Any, size: Any, stride: Any, padding: Any, dilation: Any, groups: int) -> Any:
     """The op ``conv2d_input_grad`` in float32 and bfloat16."""
     code = code_of(g.dtype)
-    if code is None or w.dtype is not g.dtype:
+    if code is None or w.dtype != g.dtype:
         return NotImplemented
     key = (code, g.shape, g.strides, w.shape, w.strides, size, stride, padding, dilation, groups)
     run = _input_grad.table.get(key)
@@ -281,7 +281,7 @@ def conv2d_input_grad(g: Any, w: Any, size: Any, stride: Any, padding: Any, dila
 def conv2d_weight_grad(x: Any, g: Any, kernel: Any, stride: Any, padding: Any, dilation: Any, groups: int) -> Any:
     """The op ``conv2d_weight_grad`` in float32 and bfloat16."""
     code = code_of(x.dtype)
-    if code is None or g.dtype is not x.dtype:
+    if code is None or g.dtype != x.dtype:
         return NotImplemented
     key = (code, x.shape, x.strides, g.shape, g.strides, kernel, stride, padding, dilation, groups)
     run = _weight_grad.table.get(key)

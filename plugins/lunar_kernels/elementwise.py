@@ -102,7 +102,7 @@ def _backward(algorithm: int) -> Callable[..., Any]:
 
     def kernel(g: Any, x: Any) -> Any:
         code = code_of(x.dtype)
-        if code is None or g.dtype is not x.dtype or g.shape != x.shape:
+        if code is None or g.dtype != x.dtype or g.shape != x.shape:
             return NotImplemented
         key = (code, x.shape, g.strides, x.strides)
         run = plans.table.get(key)

@@ -18,7 +18,7 @@ _VECTOR = 16
 
 def _is_single(*arrays: Any) -> bool:
     """Whether all that are given are float32."""
-    return all(a is None or a.dtype is FLOAT32 for a in arrays)
+    return all(a is None or a.dtype == FLOAT32 for a in arrays)
 
 
 def _strides(*arrays: Any) -> tuple[Any, ...]:
@@ -294,7 +294,7 @@ def channel_affine(x: Any, scale: Any, shift: Any) -> Any:
 
 def batch_moments(x: Any) -> Any:
     """The op ``batch_moments`` in float32."""
-    if x.dtype is not FLOAT32:
+    if x.dtype != FLOAT32:
         return NotImplemented
     key = (x.shape, x.strides)
     run = _moments.table.get(key)

@@ -37,7 +37,7 @@ def address(array: np.ndarray) -> int:
 
 def code_of(dtype: np.dtype) -> int | None:
     """oneDNN's number of a dtype that matrix products and convolutions take: float32 and bfloat16; ``None`` for others."""
-    if dtype is FLOAT32:
+    if dtype == FLOAT32:
         return dnnl.F32
     return dnnl.BF16 if dtype.itemsize == 2 and dtype.name == "bfloat16" else None
 

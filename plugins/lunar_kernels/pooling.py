@@ -204,7 +204,7 @@ _avg_grad = Plans(_avg_grad_plan)
 
 def max_pool2d(x: Any, kernel: Any, stride: Any, padding: Any, dilation: Any, counts: Any) -> Any:
     """The op ``max_pool2d`` in float32."""
-    if x.dtype is not FLOAT32:
+    if x.dtype != FLOAT32:
         return NotImplemented
     key = (x.shape, x.strides, kernel, stride, padding, dilation, counts)
     run = _maxima.table.get(key)
@@ -215,7 +215,7 @@ def max_pool2d(x: Any, kernel: Any, stride: Any, padding: Any, dilation: Any, co
 
 def max_pool2d_with_index(x: Any, kernel: Any, stride: Any, padding: Any, dilation: Any, counts: Any) -> Any:
     """The op ``max_pool2d_with_index`` in float32."""
-    if x.dtype is not FLOAT32:
+    if x.dtype != FLOAT32:
         return NotImplemented
     key = (x.shape, x.strides, kernel, stride, padding, dilation, counts)
     run = _max_index.table.get(key)
@@ -228,7 +228,7 @@ def max_pool2d_grad(
     g: Any, index: Any, size: Any, kernel: Any, stride: Any, padding: Any, dilation: Any, counts: Any
 ) -> Any:
     """The op ``max_pool2d_grad`` in float32."""
-    if g.dtype is not FLOAT32 or index.dtype is not _BYTE:
+    if g.dtype != FLOAT32 or index.dtype != _BYTE:
         return NotImplemented
     key = (g.shape, g.strides, index.strides, size, kernel, stride, padding, dilation, counts)
     run = _max_grad.table.get(key)
@@ -239,7 +239,7 @@ def max_pool2d_grad(
 
 def avg_pool2d(x: Any, kernel: Any, stride: Any, padding: Any, counts: Any, count_include_pad: bool) -> Any:
     """The op ``avg_pool2d`` in float32."""
-    if x.dtype is not FLOAT32:
+    if x.dtype != FLOAT32:
         return NotImplemented
     key = (x.shape, x.strides, kernel, stride, padding, counts, count_include_pad)
     run = _avg.table.get(key)
@@ -252,7 +252,7 @@ def avg_pool2d_grad(
     g: Any, size: Any, kernel: Any, stride: Any, padding: Any, counts: Any, count_include_pad: bool
 ) -> Any:
     """The op ``avg_pool2d_grad`` in float32."""
-    if g.dtype is not FLOAT32:
+    if g.dtype != FLOAT32:
         return NotImplemented
     key = (g.shape, g.strides, size, kernel, stride, padding, counts, count_include_pad)
     run = _avg_grad.table.get(key)

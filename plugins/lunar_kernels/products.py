@@ -179,7 +179,7 @@ def matmul(x: Any, y: Any) -> Any:
     if y.ndim < 2 or x.size * y.shape[-1] < _LEAST:
         return NotImplemented
     code = code_of(x.dtype)
-    if code is None or y.dtype is not x.dtype:
+    if code is None or y.dtype != x.dtype:
         return NotImplemented
     key = (code, x.shape, x.strides, y.shape, y.strides)
     run = _products.table.get(key)
@@ -194,7 +194,7 @@ def linear(x: Any, weight: Any, bias: Any) -> Any:
         return NotImplemented
     dtype = x.dtype
     code = code_of(dtype)
-    if code is None or weight.dtype is not dtype or not (bias is None or bias.dtype is dtype):
+    if code is None or weight.dtype != dtype or not (bias is None or bias.dtype == dtype):
         return NotImplemented
     key = (code, x.shape, x.strides, weight.shape, weight.strides, None if bias is None else bias.strides)
     run = _linear.table.get(key)

@@ -93,7 +93,7 @@ def lstm(
     if modes.grad or w_hr is not None or counts is not None:
         return NotImplemented
     given = (x, h0, c0, w_ih, w_hh, *(b for b in (b_ih, b_hh) if b is not None))
-    if any(a.dtype is not FLOAT32 for a in given) or not (h0.flags.c_contiguous and c0.flags.c_contiguous):
+    if any(a.dtype != FLOAT32 for a in given) or not (h0.flags.c_contiguous and c0.flags.c_contiguous):
         return NotImplemented
     biased = b_ih is not None
     key = (x.shape, x.strides, w_ih.strides, w_hh.shape, w_hh.strides, biased, reverse)

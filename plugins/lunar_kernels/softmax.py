@@ -55,7 +55,7 @@ _softmax = Plans(_softmax_plan)
 
 def softmax(x: Any, axis: int) -> Any:
     """The op ``softmax`` in float32."""
-    if x.dtype is not FLOAT32:
+    if x.dtype != FLOAT32:
         return NotImplemented
     key = (x.shape, x.strides, axis)
     run = _softmax.table.get(key)

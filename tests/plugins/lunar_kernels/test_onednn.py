@@ -380,3 +380,13 @@ def test_values_that_are_no_numbers_mean_what_they_mean_in_the_reference(onednn,
                 got, expected = OPS[name](x, *rest, **sample.static), reference(name)(x, *rest, **sample.static)
             for a, b in zip(*[v if isinstance(v, tuple) else (v,) for v in (got, expected)]):
                 np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6)
+
+
+def test_a_dtype_that_equals_float32_without_being_its_very_object_is_taken_too(onednn):
+    equal = np.dtype(np.float32).newbyteorder("<")  # as readers of files make them
+    x = lay(np.ones((2, 16, 8, 8), np.float32), "last")
+    y = np.ndarray(x.shape, equal, x.tobytes("A"), strides=x.strides)
+    assert y.dtype is not x.dtype and y.dtype == x.dtype
+    static = {"kernel": (2, 2), "stride": (2, 2), "padding": (0, 0), "dilation": (1, 1), "counts": (4, 4)}
+    assert onednn.kernels["max_pool2d"](y, **static) is not NotImplemented
+    assert onednn.kernels["batch_norm"](y, None, None, 1e-5) is not NotImplemented
