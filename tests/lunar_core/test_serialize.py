@@ -391,5 +391,5 @@ def test_a_missing_file_a_directory_and_a_pipe_are_clear_errors(tmp_path):
 
 
 def test_what_is_loaded_has_numpys_own_dtype_objects(tmp_path):
-    save({"x": np.ones(3, np.float32)}, tmp_path / "x.safetensors")
-    assert load(tmp_path / "x.safetensors")["x"].dtype is np.dtype(np.float32)
+    serialize.save({"x": np.ones(3, np.float32)}, tmp_path / "x.safetensors")
+    assert serialize.load(tmp_path / "x.safetensors")["x"].dtype is np.dtype(np.float32)
