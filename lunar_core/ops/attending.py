@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from .linalg import product
 from .normalization import single
 from .softmax import largest, row_total
 
@@ -94,7 +95,9 @@ def _t(x: Any) -> Any:
 def _product(xp: Any, a: Any, b: Any, like: Any) -> Any:
     """``a @ b`` in the memory order of ``like``."""
     shape = (*np.broadcast_shapes(a.shape[:-2], b.shape[:-2]), a.shape[-2], b.shape[-1])
-    return xp.matmul(a, b, out=_like_query(xp, shape, like))
+    out = _like_query(xp, shape, like)
+    out[...] = product(a, b)
+    return out
 
 
 def _exponentials(xp: Any, scores: Any) -> None:
@@ -115,7 +118,7 @@ def attention(
 ) -> tuple[Any, Any]:
     dtype = query.dtype
     query, key, value = single(query), single(key), single(value)
-    weights = xp.matmul(query * scale, _t(key))
+    weights = product(query * scale, _t(key))
     _add_mask(xp, weights, mask)
     _add_window(xp, weights, window)
     _exponentials(xp, weights)
@@ -151,7 +154,7 @@ def attention_grad(
     if kept is not None:
         used, g = weights * kept, g * rate
     d_value = _folded(xp, used, g, value)
-    slopes = xp.matmul(g, _t(value))
+    slopes = product(g, _t(value))
     if kept is not None:
         slopes *= kept
     slopes -= along
@@ -201,7 +204,7 @@ def _tile_of(x: Any, rows: slice, columns: slice) -> Any:
 
 
 def _tile_scores(xp: Any, query: Any, key: Any, mask: Any, window: Window, rows: slice, columns: slice) -> Any:
-    scores = xp.matmul(query, _t(key[..., columns, :]))
+    scores = product(query, _t(key[..., columns, :]))
     _add_mask(xp, scores, _tile_of(mask, rows, columns))
     _add_window(xp, scores, window, columns.start - rows.start)
     return scores
@@ -231,14 +234,14 @@ def attention_tiled(
             drop = _tile_of(kept, rows, columns)
             if drop is not None:
                 scores *= drop
-            product = xp.matmul(scores, value[..., columns, :])
+            weighted = product(scores, value[..., columns, :])
             if total is None:
-                total, summed = part, product
+                total, summed = part, weighted
             else:
                 shrink = xp.exp(highest - tops)
                 total = total * shrink + part
                 summed *= shrink
-                summed += product
+                summed += weighted
             highest = tops
         if total is None:
             out[..., rows, :], logs[..., rows, :] = 0, np.inf
@@ -283,7 +286,7 @@ def attention_tiled_grad(
             weights = _tile_scores(xp, q, key, mask, window, rows, columns)
             weights -= logs[..., rows, :]
             xp.exp(weights, out=weights)
-            slopes = xp.matmul(gi, _t(value[..., columns, :]))
+            slopes = product(gi, _t(value[..., columns, :]))
             drop = _tile_of(kept, rows, columns)
             used = weights
             if drop is not None:
@@ -294,7 +297,7 @@ def attention_tiled_grad(
             d_value[..., columns, :] += _folded(xp, used, gi, value[..., columns, :])
             slopes -= along[..., rows, :]
             slopes *= weights
-            dq = dq + xp.matmul(slopes, key[..., columns, :])
+            dq = dq + product(slopes, key[..., columns, :])
             d_key[..., columns, :] += _folded(xp, slopes, q, key[..., columns, :])
             if d_mask is not None:
                 d_mask[..., rows, columns] = slopes

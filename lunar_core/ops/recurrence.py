@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from .linalg import matmul
+from .linalg import product
 from .normalization import single
 
 KEPT = {1: 1, 3: 4, 4: 4}  # blocks of H numbers that a step keeps, by its number of gates
@@ -32,18 +32,13 @@ def _time_first(x: Any) -> Any:
     return single(x).transpose(1, 0, 2).reshape(-1, x.shape[2])
 
 
-def _product(a: Any, b: Any) -> Any:
-    """``a @ b`` by whoever multiplies matrices fastest on this machine."""
-    return matmul.bound(type(a))(a, b)
-
-
 def _summed(a: Any, b: Any) -> Any:
     return a if b is None else single(a) + single(b)
 
 
 def _project(xp: Any, x: Any, w_ih: Any, bias: Any) -> Any:
     """``W x + b`` for all times: (gates * H, T, B)."""
-    out = _product(single(w_ih), _time_first(x).T)
+    out = product(single(w_ih), _time_first(x).T)
     if bias is not None:
         out += single(bias)[:, None]
     return out.reshape(-1, x.shape[1], x.shape[0])
@@ -92,7 +87,7 @@ def rnn(
     with np.errstate(over="ignore"):
         for k, t in _steps(length, reverse):
             n = batch if counts is None else counts[t]
-            a = _product(w_hh, states[k, :n].T)
+            a = product(w_hh, states[k, :n].T)
             a += gates[:, t, :n]
             a = xp.tanh(a, out=a) if nonlinearity == "tanh" else xp.maximum(a, 0, out=a)
             states[k + 1, :n] = a.T
@@ -127,7 +122,7 @@ def lstm(
         for k, t in _steps(length, reverse):
             n = batch if counts is None else counts[t]
             a = gates[t] if n == batch else gates[t, :, :n]
-            xp.add(_product(w_hh, states[k, :n].T), projected[:, t, :n], out=a)
+            xp.add(product(w_hh, states[k, :n].T), projected[:, t, :n], out=a)
             if n < batch:
                 gates[t, :, n:] = 0
             _sigmoid(xp, a[: 2 * size])
@@ -138,7 +133,7 @@ def lstm(
             c += a[:size] * a[2 * size : 3 * size]
             h = xp.tanh(c)
             h *= a[3 * size :]
-            states[k + 1, :n] = h.T if w_hr is None else _product(h.T, w_hr.T)
+            states[k + 1, :n] = h.T if w_hr is None else product(h.T, w_hr.T)
             if n < batch:
                 _carry(xp, k, n, states, cells)
     y = _outputs(xp, states, counts, reverse, x.dtype)
@@ -160,7 +155,7 @@ def gru(
         for k, t in _steps(length, reverse):
             n = batch if counts is None else counts[t]
             h = states[k, :n].T
-            hidden = _product(w_hh, h)
+            hidden = product(w_hh, h)
             if b_hh is not None:
                 hidden += b_hh
             a = gates[t, :, :n]
@@ -201,7 +196,7 @@ def _by_time(states: Any, reverse: bool) -> Any:
 
 
 def _input_grad(dgates: Any, w_ih: Any, x: Any) -> Any:
-    flat = _product(_flat(dgates).T, single(w_ih))
+    flat = product(_flat(dgates).T, single(w_ih))
     return flat.reshape(x.shape[1], x.shape[0], -1).transpose(1, 0, 2).astype(x.dtype, copy=False)
 
 
@@ -232,9 +227,9 @@ def rnn_grad(
         slope = h > 0 if nonlinearity == "relu" else 1 - h * h
         g *= slope
         dgates[:, t, :n] = g
-        dh[:, :n] = _product(back, g)
+        dh[:, :n] = product(back, g)
     flat = _flat(dgates)
-    results = dh.T, _product(flat, _time_first(x)), _product(flat, _by_time(states, reverse)), flat.sum(axis=1)
+    results = dh.T, product(flat, _time_first(x)), product(flat, _by_time(states, reverse)), flat.sum(axis=1)
     return (*results, _input_grad(dgates, w_ih, x)) if input_grad else results
 
 
@@ -273,8 +268,8 @@ def lstm_grad(
             out += gy[:n, t].T
         tc = xp.tanh(cells[k + 1, :, :n])
         if w_hr is not None:
-            d_hr += _product(out, (o * tc).T)
-            out = _product(w_hr.T, out)
+            d_hr += product(out, (o * tc).T)
+            out = product(w_hr.T, out)
         d = xp.empty((4 * size, n), dtype)
         di, df, dg, do = d[:size], d[size : 2 * size], d[2 * size : 3 * size], d[3 * size :]
         into = dc[:, :n]
@@ -302,9 +297,9 @@ def lstm_grad(
         dg *= into
         into *= f
         dgates[:, t, :n] = d
-        dh[:, :n] = _product(back, d)
+        dh[:, :n] = product(back, d)
     flat = _flat(dgates)
-    results = dh.T, dc.T, _product(flat, _time_first(x)), _product(flat, _by_time(states, reverse)), flat.sum(axis=1)
+    results = dh.T, dc.T, product(flat, _time_first(x)), product(flat, _by_time(states, reverse)), flat.sum(axis=1)
     if d_hr is not None:
         results = (*results, d_hr)  # type: ignore[assignment]
     return (*results, _input_grad(dgates, w_ih, x)) if input_grad else results
@@ -356,10 +351,10 @@ def gru_grad(
         dn *= r
         inner_grads[:, t, :n] = dn
         out *= z
-        out += _product(back, d)
+        out += product(back, d)
     flat = _flat(dgates)
-    b_ih, w_ih_grad = flat.sum(axis=1), _product(flat, _time_first(x))
+    b_ih, w_ih_grad = flat.sum(axis=1), product(flat, _time_first(x))
     gx = _input_grad(dgates, w_ih, x) if input_grad else None
     dgates[2 * size :] = inner_grads
-    results = dh.T, w_ih_grad, _product(flat, _by_time(states, reverse)), b_ih, flat.sum(axis=1)
+    results = dh.T, w_ih_grad, product(flat, _by_time(states, reverse)), b_ih, flat.sum(axis=1)
     return (*results, gx) if input_grad else results

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from . import dnnl
+from . import dnnl, threads
 from .dnnl import API, Handle, Unsupported
 from .plans import (
     Plan,
@@ -219,7 +219,8 @@ def _weight_grad_plan(api: API, key: Any) -> Run:
     w_shape = (g_shape[1], x_shape[1] // groups, *kernel)
     geometry = Geometry(x_shape, w_shape, g_shape, stride, padding, dilation, groups, code)
     pixels = g_shape[0] * g_shape[2] * g_shape[3]
-    if code == dnnl.F32 and groups == 1 and 4 * int(np.prod(w_shape)) >= _WEIGHT_BYTES and pixels <= _PIXELS:
+    large = groups == 1 and 4 * int(np.prod(w_shape)) >= _WEIGHT_BYTES and pixels <= _PIXELS
+    if large and code == dnnl.F32 and threads.get() == 1:  # with several, BLAS's would wait for ours to sleep
         raise Unsupported("better as one matrix product")
     described = _preferring(
         api,
