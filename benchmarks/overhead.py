@@ -42,26 +42,54 @@ OPS = {
 }
 
 
-def main() -> None:
-    torch.set_num_threads(1)
+def measured(rounds: int = 15) -> dict[str, list[tuple[str, Comparison]]]:
+    """A row for each op: forward without and with gradients, and forward plus backward."""
     a, b = np.random.default_rng(0).uniform(0.5, 1.5, (2, 4, 4)).astype(np.float32)
+    results: dict[str, list[tuple[str, Comparison]]] = {}
     for requires_grad in (False, True):
         ours = [lc.tensor(v, requires_grad=requires_grad) for v in (a, b)]
         theirs = [torch.tensor(v, requires_grad=requires_grad) for v in (a, b)]
-        rows: list[tuple[str, Comparison]] = []
-        for name, (f, g) in OPS.items():
-            rows.append((name, compare(lambda f=f, xs=ours: f(*xs), lambda g=g, xs=theirs: g(*xs))))
-        _report(f"forward, gradients {'on' if requires_grad else 'off'}", rows)
-    rows = []
+        results["grad on" if requires_grad else "grad off"] = [
+            (name, compare(lambda f=f, xs=ours: f(*xs), lambda g=g, xs=theirs: g(*xs), rounds=rounds))
+            for name, (f, g) in OPS.items()
+        ]
+    rows = results["backward"] = []
     for name, (f, g) in OPS.items():
         seed = np.ones(f(*ours).shape, np.float32)
         ours_seed, their_seed = lc.tensor(seed), torch.tensor(seed)
         pair = compare(
             lambda f=f, xs=ours, s=ours_seed: f(*xs).backward(s),
             lambda g=g, xs=theirs, s=their_seed: g(*xs).backward(s),
+            rounds=rounds,
         )
         rows.append((name, pair))
-    _report("forward plus backward", rows)
+    return results
+
+
+def medians(rounds: int = 15) -> dict[str, tuple[float, float]]:
+    """Median seconds an op, ours and PyTorch's; both at one thread."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        found = measured(rounds)
+    finally:
+        torch.set_num_threads(threads)
+    return {
+        way: (statistics.median(row.ours for _, row in rows), statistics.median(row.theirs for _, row in rows))
+        for way, rows in found.items()
+    }
+
+
+def main() -> None:
+    torch.set_num_threads(1)
+    titles = {
+        "grad off": "forward, gradients off", "grad on": "forward, gradients on", "backward": "forward plus backward",
+    }  # fmt: skip
+    for way, rows in measured().items():
+        _report(titles[way], rows)
+    a, b = np.random.default_rng(0).uniform(0.5, 1.5, (2, 4, 4)).astype(np.float32)
+    ours = [lc.tensor(v, requires_grad=True) for v in (a, b)]
+    theirs = [torch.tensor(v, requires_grad=True) for v in (a, b)]
 
     def chain(x: object, y: object, seed: object) -> None:
         z = x

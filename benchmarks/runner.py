@@ -41,6 +41,7 @@ def run(options: argparse.Namespace) -> list[Row]:
         if options.only in workload.name:
             rows += _measure(workload, options)
     rows += optimizer_rows(options)
+    rows += overhead_rows(options)
     return rows
 
 
@@ -135,15 +136,16 @@ def warm_up(function: Callable[[], object], seconds: float = 1.0) -> None:
             thread.join(60)
 
 
-def show(row: Row) -> None:
+def show(row: Row, digits: int = 3) -> None:
     """One line of the table."""
-    text = f"{row['workload']:16s} {row['step']:10s} {row['ours'] * 1e3:9.3f} {row['torch'] * 1e3:9.3f} {row['ratio']:6.2f}"
+    ours, theirs = (f"{row[side] * 1e3:9.{digits}f}" for side in ("ours", "torch"))
+    text = f"{row['workload']:16s} {row['step']:10s} {ours} {theirs} {row['ratio']:6.2f}"
     for side in ("compiled", "jax"):
         if side in row:
             text += f"   {side} {row[side] * 1e3:.3f}, ratio {row['ours'] / row[side]:.2f}"
     if "peak" in row:
-        ours, theirs = row["peak"]["ours"], row["peak"]["torch"]
-        text += f"   peak {ours / 1e6:7.1f} / {theirs / 1e6:7.1f} MB = {ours / max(theirs, 1):.2f}"
+        mine, his = row["peak"]["ours"], row["peak"]["torch"]
+        text += f"   peak {mine / 1e6:7.1f} / {his / 1e6:7.1f} MB = {mine / max(his, 1):.2f}"
     print(text, flush=True)
 
 
@@ -213,6 +215,29 @@ def _their_optimizer(
     for p in parameters:
         p.grad = torch.full_like(p, 0.01)
     return cls(parameters, **{way: True}, **settings).step  # type: ignore[no-any-return]
+
+
+# -- the framework's own time ------------------------------------------------------------------------------------------
+
+
+def overhead_rows(options: argparse.Namespace) -> list[Row]:
+    """Applying one op to 4x4 arrays (medians of 22 ops), importing, and the start of the command; not under --bfloat16."""
+    rows: list[Row] = []
+    if not options.bfloat16 and options.only in "op_overhead":
+        from .overhead import medians
+
+        for way, (ours, theirs) in medians(rounds=options.rounds).items():
+            rows.append({"workload": "op_overhead", "step": way, "ours": ours, "torch": theirs, "ratio": ours / theirs})
+            show(rows[-1], digits=5)
+    if not options.bfloat16 and options.only in "startup":
+        from .startup import measure
+
+        taken = measure(min(options.rounds, 7))
+        for name, peer in (("import lunar_core", "import numpy"), ("lunar --help", "import numpy")):
+            ratio = taken[name] / taken[peer]
+            rows.append({"workload": "startup", "step": name, "ours": taken[name], "peer": taken[peer], "ratio": ratio})
+            print(f"{name}: {taken[name] * 1e3:.0f} ms, {ratio:.2f} of {peer} ({taken[peer] * 1e3:.0f} ms)", flush=True)
+    return rows
 
 
 # -- memory ------------------------------------------------------------------------------------------------------------
