@@ -128,10 +128,17 @@ def test_the_convolutions_of_real_networks_run_in_onednn(onednn, x_shape, w_shap
         assert gw.flags.c_contiguous
 
 
-def test_a_huge_weight_over_few_pixels_is_left_to_one_matrix_product(onednn):
+def test_a_huge_weight_over_few_pixels_is_left_to_one_matrix_product_where_there_is_one_thread(onednn):
     x, g = np.zeros((1, 512, 2, 2), np.float32), np.zeros((1, 512, 2, 2), np.float32)
     static = {"stride": (1, 1), "padding": ((1, 1), (1, 1)), "dilation": (1, 1), "groups": 1}
-    assert convolution.conv2d_weight_grad(x, g, kernel=(3, 3), **static) is NotImplemented
+    before = lc.get_num_threads()
+    try:
+        lc.set_num_threads(1)
+        assert convolution.conv2d_weight_grad(x, g, kernel=(3, 3), **static) is NotImplemented
+        lc.set_num_threads(2)
+        assert convolution.conv2d_weight_grad(x, g, kernel=(3, 3), **static) is not NotImplemented
+    finally:
+        lc.set_num_threads(before)
 
 
 # -- gradients ---------------------------------------------------------------------------------------------------------
