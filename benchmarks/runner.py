@@ -61,14 +61,13 @@ def _settle(options: argparse.Namespace) -> None:
 
 def _measure(workload: Workload, options: argparse.Namespace) -> list[Row]:
     autocast = "bfloat16" if options.bfloat16 else None
-    theirs, ours = their_steps(workload, autocast=autocast), our_steps(workload, autocast=autocast)
-    ours.load(list(theirs.state().values()))
+    theirs, weights = their_steps(workload, autocast=autocast)
+    ours = our_steps(workload, weights, autocast=autocast)
     sides = {"ours": ours, "torch": theirs}
     if options.compile:
-        compiled = their_steps(workload, compiled=True, autocast=autocast)
-        sides["compiled"] = compiled
+        sides["compiled"], _ = their_steps(workload, compiled=True, autocast=autocast)
     if options.jax and workload.jax is not None:
-        sides["jax"] = jax_steps(workload, list(theirs.state().values()))
+        sides["jax"] = jax_steps(workload, weights)
         error = np.abs(sides["jax"].infer() - theirs.infer()).max()
         if not error < 2e-3:
             print(f"{workload.name}: JAX's logits differ by {error:.1e}", flush=True)
@@ -307,7 +306,7 @@ def _print_peak() -> None:
         _warm_up_theirs()
     gc.collect()
     before = _memory("VmRSS")
-    steps = our_steps(workload) if side == "ours" else their_steps(workload)
+    steps = our_steps(workload) if side == "ours" else their_steps(workload)[0]
     for _ in range(5):
         getattr(steps, kind)()
     print(json.dumps({"peak": max(0, _memory("VmHWM") - before)}))
@@ -332,7 +331,7 @@ def scaling(options: argparse.Namespace) -> list[Row]:
                 (size, 256, 4) if what == "batch" else (64, size, 4) if what == "width" else (64, 128, size)
             )
             workload = mlp("scaling", (256, *[width] * depth, 10), batch)
-            theirs, ours = their_steps(workload), our_steps(workload)
+            (theirs, _), ours = their_steps(workload), our_steps(workload)
             times = in_turns({"ours": ours.train, "torch": theirs.train}, options.rounds, options.cpu)
             work = batch * (256 * width + (depth - 1) * width * width + 10 * width)
             growth = "" if before is None else f"{times['ours'] / before[0]:14.2f} {work / before[1]:7.2f}"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -32,16 +32,14 @@ class Workload(NamedTuple):
 
 
 class Steps(NamedTuple):
-    """What one side offers: a training step that gives its loss, inference that gives the logits, and its weights."""
+    """What one side offers: a training step that gives its loss, and inference that gives the logits."""
 
     train: Callable[[], float]
     infer: Callable[[], np.ndarray]
-    state: Callable[[], dict[str, np.ndarray]]
-    load: Callable[[list[np.ndarray]], None]
 
 
-def our_steps(workload: Workload, *, autocast: str | None = None) -> Steps:
-    """The steps of LunarLearn. ``autocast`` names the low precision to compute in."""
+def our_steps(workload: Workload, weights: Sequence[np.ndarray] | None = None, *, autocast: str | None = None) -> Steps:
+    """The steps of LunarLearn, from ``weights`` in PyTorch's order if given; ``autocast`` names the low precision."""
     import contextlib
 
     import lunar_core as lc
@@ -52,6 +50,10 @@ def our_steps(workload: Workload, *, autocast: str | None = None) -> Steps:
     model = workload.ours()
     with lc.no_grad():
         model.eval()(x)  # sizes are known from here on
+    if weights is not None:
+        state = model.state_dict()
+        names = [name for name in state if not name.endswith("num_batches_tracked")]
+        model.load_state_dict({**state, **dict(zip(names, weights, strict=True))})
     optimizer = lc.optimizers.AdamW(model.parameters(), lr=1e-3, weight_decay=1e-2) if workload.train else None
 
     def precision() -> Any:
@@ -74,16 +76,13 @@ def our_steps(workload: Workload, *, autocast: str | None = None) -> Steps:
         with lc.no_grad(), precision():
             return model(x).data  # type: ignore[no-any-return]
 
-    def load(arrays: list[np.ndarray]) -> None:
-        state = model.state_dict()
-        names = [name for name in state if not name.endswith("num_batches_tracked")]
-        model.load_state_dict({**state, **dict(zip(names, arrays, strict=True))})
-
-    return Steps(train, infer, model.state_dict, load)
+    return Steps(train, infer)
 
 
-def their_steps(workload: Workload, *, compiled: bool = False, autocast: str | None = None) -> Steps:
-    """The steps of PyTorch: eager with its fused AdamW, or through ``torch.compile``."""
+def their_steps(
+    workload: Workload, *, compiled: bool = False, autocast: str | None = None
+) -> tuple[Steps, list[np.ndarray]]:
+    """The steps of PyTorch, eager with its fused AdamW or through ``torch.compile``, and the weights that it starts from."""
     import contextlib
 
     import torch
@@ -118,16 +117,9 @@ def their_steps(workload: Workload, *, compiled: bool = False, autocast: str | N
         with torch.no_grad(), precision():
             return run(x).float().numpy()  # type: ignore[no-any-return]
 
-    def state() -> dict[str, np.ndarray]:
-        # PyTorch also counts the batches that a norm has seen; nothing depends on it
-        return {
-            k: v.detach().numpy().copy() for k, v in model.state_dict().items() if not k.endswith("num_batches_tracked")
-        }
-
-    def load(arrays: list[np.ndarray]) -> None:
-        raise NotImplementedError("weights go from PyTorch to us")
-
-    return Steps(train, infer, state, load)
+    # PyTorch also counts the batches that a norm has seen; nothing depends on it
+    weights = [v.numpy().copy() for k, v in model.state_dict().items() if not k.endswith("num_batches_tracked")]
+    return Steps(train, infer), weights
 
 
 def jax_steps(workload: Workload, parameters: list[np.ndarray]) -> Steps:
@@ -166,4 +158,4 @@ def jax_steps(workload: Workload, parameters: list[np.ndarray]) -> Steps:
     def infer() -> np.ndarray:
         return np.asarray(run(state["p"], x))
 
-    return Steps(train, infer, dict, lambda arrays: None)
+    return Steps(train, infer)

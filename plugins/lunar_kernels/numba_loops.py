@@ -95,10 +95,17 @@ class NumbaLoops:
                         raise
                     kernel = self._build(source, None, program)  # what lies in the cache may be damaged
             program.use(kernel)
-        except Exception as error:
-            # whatever Numba cannot do, the reference can: say it once and go on
-            self._failed = f"compiling {program.name} failed: {error!r}"
+        except ImportError as error:
+            self._failed = f"Numba cannot be imported: {error}"
             warnings.warn(f"kernel provider numba is off: {self._failed}", RuntimeWarning, stacklevel=2)
+        except (
+            Exception
+        ) as error:  # what Numba cannot do with this rule, the reference can; other rules are not affected
+            warnings.warn(
+                f"kernel provider numba: {program.name} stays with NumPy, compiling it failed: {error!r}",
+                RuntimeWarning,
+                stacklevel=2,
+            )
 
     def _build(self, source: str, path: Path | None, program: Program) -> Callable[..., None]:
         import numba

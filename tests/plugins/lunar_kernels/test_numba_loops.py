@@ -159,15 +159,18 @@ def test_what_numba_does_not_do_faster_is_left_to_numpy(provider):
     assert suits(plan_of(lc.fused(lambda x: x**2 + 1), *arrays(1)).program)
 
 
-def test_a_compiler_that_fails_is_switched_off_with_a_warning_and_the_reference_goes_on(provider, monkeypatch):
+@pytest.mark.parametrize("error", [RuntimeError, ImportError])
+def test_a_rule_that_fails_to_compile_stays_with_the_reference_and_only_a_missing_numba_ends_it_all(
+    provider, monkeypatch, error
+):
     def broken(*_):
-        raise RuntimeError("no code today")
+        raise error("no code today")
 
     monkeypatch.setattr(provider, "_build", broken)
     plan = plan_of(momentum, *arrays(3), 0.1, 0.9)
     with pytest.warns(RuntimeWarning, match="no code today"):
         provider._compile(plan.program, plan.program.loop_source(), None)
-    assert "no code today" in provider.reason
+    assert ("no code today" in provider.reason) == (error is ImportError)
     assert plan.runner.compiled is None
 
 
